@@ -1,0 +1,28 @@
+//! The words of Cofferdam: ids, the isolation level, what a shim is asked to run, and the state machine of a
+//! container. Pure data and pure functions; no I/O happens here, and every other crate may depend on this one.
+//!
+//! ```text
+//!            Start            Started           Exited
+//! Created ──────────► Starting ──────► Running ─────────► Exited ──Start──► Starting
+//!    │                   │              │   ▲                │
+//!    │ Remove            │ StartFailed  │   │ Unpause        │ Remove
+//!    ▼                   ▼        Pause ▼   │                ▼
+//! Removing            Created/Exited   Paused             Removing ──► (gone)
+//! ```
+
+mod id;
+mod instance;
+mod isolation;
+mod process;
+mod shim;
+mod state;
+
+pub use id::{ContainerId, InvalidId, random_hex};
+pub use instance::{Instance, InvalidInstance};
+pub use isolation::{Isolation, UnknownIsolation};
+pub use process::{ProcessInfo, WindowSize};
+pub use shim::{
+    BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, TaskInfo,
+    VmInfo, VmSpec, bundle,
+};
+pub use state::{Event, InvalidTransition, State};

@@ -1,0 +1,194 @@
+//! What the daemon asks of a shim. It is written as `shim.json` beside the OCI runtime specification
+//! (`config.json`) in the container's bundle directory, and outlives the daemon.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ContainerId, Instance, Isolation};
+
+/// Names of the files in a bundle, `<exec-root>/containers/<id>/`.
+pub mod bundle {
+    /// The OCI runtime specification.
+    pub const OCI_SPEC: &str = "config.json";
+    /// The [`super::ShimSpec`].
+    pub const SHIM_SPEC: &str = "shim.json";
+    /// The Task service's socket (ttrpc).
+    pub const TASK_SOCKET: &str = "task.sock";
+    /// The stdio socket; see [`super::IoRequest`].
+    pub const IO_SOCKET: &str = "io.sock";
+    /// The shim's PID in decimal.
+    pub const SHIM_PID: &str = "shim.pid";
+    /// The shim's own messages (its standard error).
+    pub const SHIM_LOG: &str = "shim.log";
+    /// Where the root file system is mounted, in the shim's own mount namespace.
+    pub const ROOTFS: &str = "rootfs";
+}
+
+/// The ttrpc service beside containerd's Task service. Each method takes and returns JSON in the payload:
+/// `Info` takes nothing and returns a [`TaskInfo`]; `Processes` takes nothing and returns a list of
+/// [`crate::ProcessInfo`].
+pub const EXTENSION_SERVICE: &str = "cofferdam.shim.v1.Extension";
+
+/// Everything a shim needs beside the OCI runtime specification.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShimSpec {
+    /// The container.
+    pub id: ContainerId,
+    /// The daemon's name on this host.
+    pub instance: Instance,
+    /// The level.
+    pub isolation: Isolation,
+    /// Where standard output and error are recorded.
+    pub log: LogSpec,
+    /// The root file system.
+    pub rootfs: RootfsSpec,
+    /// The network.
+    pub network: NetworkSpec,
+    /// The utility VM; present exactly at the hyperv level.
+    pub vm: Option<VmSpec>,
+    /// The `cofferdam-oci` helper's path.
+    pub oci_helper: PathBuf,
+    /// Whether standard input is kept open (`-i`); when not, the container reads end-of-file at once.
+    pub open_stdin: bool,
+    /// Whether standard input closes when the first attached client that gave input goes away (`StdinOnce`).
+    pub stdin_once: bool,
+}
+
+/// Where output is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpec {
+    /// How.
+    pub driver: LogDriver,
+    /// The file, for drivers that write one. The directory exists.
+    pub path: PathBuf,
+}
+
+/// A log driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// One JSON object a line: `log`, `stream`, `time`, as Docker writes it.
+    JsonFile,
+    /// Nothing is recorded.
+    None,
+}
+
+/// Where the root file system comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum RootfsSpec {
+    /// An overlay mounted by the shim in its own mount namespace (process level).
+    Overlay {
+        /// Read-only layer directories, topmost first.
+        lower: Vec<PathBuf>,
+        /// The writable directory.
+        upper: PathBuf,
+        /// The overlay's work directory, on the same file system as `upper`.
+        work: PathBuf,
+    },
+    /// Disks that the guest overlays (hyperv level).
+    Disks {
+        /// The image as one EROFS file, shared read-only.
+        image: PathBuf,
+        /// The container's own ext4 disk.
+        writable: PathBuf,
+    },
+}
+
+/// How the container is connected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum NetworkSpec {
+    /// Loopback only.
+    None,
+    /// The host's own network (process level only).
+    Host,
+    /// A veth pair on a bridge; at the hyperv level joined to the VM's tap by tc.
+    Bridge(BridgeNetwork),
+}
+
+/// One address on one bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BridgeNetwork {
+    /// The bridge's interface name on the host.
+    pub bridge: String,
+    /// The host end of the veth pair, at most 15 bytes, carrying the instance's name.
+    pub host_interface: String,
+    /// `02:42:…`, the container's MAC address.
+    pub mac: String,
+    /// The container's address.
+    pub address: std::net::Ipv4Addr,
+    /// The subnet's prefix length.
+    pub prefix: u8,
+    /// The default route's gateway.
+    pub gateway: std::net::Ipv4Addr,
+    /// The interface's MTU.
+    pub mtu: u32,
+}
+
+/// The utility VM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmSpec {
+    /// The hypervisor's executable.
+    pub hypervisor: PathBuf,
+    /// The guest kernel.
+    pub kernel: PathBuf,
+    /// The initial RAM disk: the agent as `/init` and the kernel's modules.
+    pub initrd: PathBuf,
+    /// Memory in bytes.
+    pub memory: u64,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Whether hardware virtualisation is used.
+    pub kvm: bool,
+    /// The VM worker process's user and group ID: never 0, one per container.
+    pub uid: u32,
+    /// Its user name, derived from the container ID.
+    pub user: String,
+}
+
+/// What a shim answers about its task beyond containerd's `State`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TaskInfo {
+    /// Whether the kernel's OOM killer ended a process of the container.
+    pub oom_killed: bool,
+    /// The container's address-space and VM facts; `None` at the process level.
+    pub vm: Option<VmInfo>,
+}
+
+/// What `inspect` shows under `Cofferdam`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct VmInfo {
+    /// `qemu 7.2.22`.
+    pub hypervisor: String,
+    /// `kvm` or `tcg`.
+    pub accelerator: String,
+    /// The guest's `uname -r`.
+    pub guest_kernel: String,
+    /// The VM worker process on the host.
+    pub worker_pid: i32,
+    /// The user it runs under.
+    pub worker_uid: u32,
+    /// That user's name.
+    pub worker_user: String,
+}
+
+/// The first line, as JSON, that a client writes on the stdio socket. The shim answers one line: empty when
+/// attached, else an error text. What follows is the process's stdio as it is: towards the shim raw standard
+/// input (half-close is end-of-file); from the shim raw output when the process has a TTY, else Docker's stdcopy
+/// frames (`[stream, 0, 0, 0, length as u32 big-endian]` and the bytes; Docker Engine API, "attach").
+/// The shim closes its end when the process has ended and all its output was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoRequest {
+    /// Empty for the container's init process, else an exec's ID.
+    pub exec_id: String,
+    /// Whether this client gives standard input.
+    pub stdin: bool,
+    /// Whether it wants standard output (and a TTY's output).
+    pub stdout: bool,
+    /// Whether it wants standard error.
+    pub stderr: bool,
+}
