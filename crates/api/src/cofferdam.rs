@@ -1,0 +1,37 @@
+//! What we add to Docker's answers, always under the one key `Cofferdam`, which other clients ignore.
+
+use cofferdam_model::{Isolation, VmInfo};
+use serde::{Deserialize, Serialize};
+
+/// `/info`: what this engine can do on this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct InfoExtension {
+    /// The daemon's instance name, which everything it makes on the host carries.
+    pub instance: String,
+    /// The isolation level of containers that name none.
+    pub default_isolation: String,
+    /// `qemu 7.2.22`; empty when none was found.
+    pub hypervisor: String,
+    /// `kvm` or `tcg`; empty while the probe runs.
+    pub accelerator: String,
+    /// Why this accelerator.
+    pub accelerator_reason: String,
+    /// The guest kernel's release, or file when the release is not known; empty when there is none.
+    pub guest_kernel: String,
+    /// Why the `hyperv` level is not available, and what to do; empty when it is.
+    pub hyperv_unavailable: String,
+    /// Why the default network is not complete; empty when it is.
+    pub network_warning: String,
+}
+
+/// `/containers/{id}/json`: the container's wall.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ContainerExtension {
+    /// The effective level.
+    pub isolation: Isolation,
+    /// At the `hyperv` level, while it runs: hypervisor, accelerator, guest kernel, worker.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmInfo>,
+}
