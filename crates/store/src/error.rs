@@ -1,0 +1,44 @@
+//! What can go wrong with records.
+
+use std::path::PathBuf;
+
+/// A record could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database file cannot be opened.
+    #[error("cannot open the database {path}")]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A later version of the daemon wrote it.
+    #[error("the database has schema version {found}, this daemon knows up to {known}")]
+    TooNew {
+        /// The file's.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// Another container has the name.
+    #[error("the name {name:?} is in use by container {holder}")]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// The ID of the container that has it.
+        holder: String,
+    },
+    /// No such container.
+    #[error("no record of container {0}")]
+    NotFound(String),
+    /// Every address of the network is leased.
+    #[error("no free address left in network {0:?}")]
+    AddressesExhausted(String),
+    /// Every user id of this daemon is leased.
+    #[error("no free user id left for VM worker processes")]
+    UidsExhausted,
+    /// The database itself.
+    #[error("database")]
+    Sqlite(#[from] rusqlite::Error),
+}

@@ -1,0 +1,136 @@
+//! Addresses and user ids that live containers hold. Taking and giving back is part of the state change itself.
+
+use std::net::Ipv4Addr;
+
+use cofferdam_model::ContainerId;
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use crate::containers::set_state;
+use crate::{Error, Store};
+
+/// A network's addresses for containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    /// The network's name.
+    pub network: String,
+    /// The first address that a container may have.
+    pub first: Ipv4Addr,
+    /// The last.
+    pub last: Ipv4Addr,
+}
+
+/// User ids for VM worker processes: `first..first + count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UidPool {
+    /// The first.
+    pub first: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// What a container wants while it runs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// An address from this pool.
+    pub address: Option<&'a AddressPool>,
+    /// A particular address of that pool, when it is free; else any. A restarted container keeps its own so.
+    pub preferred: Option<Ipv4Addr>,
+    /// A user id from this pool.
+    pub uid: Option<UidPool>,
+}
+
+/// What a container holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leases {
+    /// Its address.
+    pub address: Option<Ipv4Addr>,
+    /// Its VM worker's user id.
+    pub uid: Option<u32>,
+}
+
+impl Store {
+    /// Leases what a container needs to run. `state` gives the state to record from the leases granted; both
+    /// become true in one transaction or not at all. Leases still held from before are given back first.
+    pub fn begin_start(
+        &self,
+        id: &ContainerId,
+        wanted: Wanted<'_>,
+        state: impl FnOnce(Leases) -> String,
+    ) -> Result<Leases, Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        release(&transaction, id)?;
+        let mut leases = Leases::default();
+        if let Some(pool) = wanted.address {
+            leases.address = Some(lease_address(&transaction, id, pool, wanted.preferred)?);
+        }
+        if let Some(pool) = wanted.uid {
+            leases.uid = Some(lease_uid(&transaction, id, pool)?);
+        }
+        set_state(&transaction, id, &state(leases))?;
+        transaction.commit()?;
+        Ok(leases)
+    }
+
+    /// Records that a container does not run (any more), and gives its leases back.
+    pub fn set_stopped(&self, id: &ContainerId, state: &str) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        release(&transaction, id)?;
+        set_state(&transaction, id, state)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn release(connection: &Connection, id: &ContainerId) -> Result<(), Error> {
+    connection.prepare_cached("DELETE FROM address_lease WHERE container = ?1")?.execute([id.as_str()])?;
+    connection.prepare_cached("DELETE FROM uid_lease WHERE container = ?1")?.execute([id.as_str()])?;
+    Ok(())
+}
+
+fn lease_address(
+    connection: &Connection,
+    id: &ContainerId,
+    pool: &AddressPool,
+    preferred: Option<Ipv4Addr>,
+) -> Result<Ipv4Addr, Error> {
+    let (first, last) = (u32::from(pool.first), u32::from(pool.last));
+    let preferred = preferred.map(u32::from).filter(|address| (first..=last).contains(address));
+    // Free addresses start at the pool's beginning or right behind a leased one.
+    let free: Option<u32> = connection
+        .prepare_cached(
+            "SELECT candidate FROM (
+                 SELECT ?4 AS candidate, 0 AS rank WHERE ?4 IS NOT NULL
+                 UNION ALL SELECT ?2, 1
+                 UNION ALL SELECT address + 1, 1 FROM address_lease WHERE network = ?1
+             )
+             WHERE candidate BETWEEN ?2 AND ?3
+               AND candidate NOT IN (SELECT address FROM address_lease WHERE network = ?1)
+             ORDER BY rank, candidate LIMIT 1",
+        )?
+        .query_row(params![pool.network, first, last, preferred], |row| row.get(0))
+        .optional()?;
+    let address = free.ok_or_else(|| Error::AddressesExhausted(pool.network.clone()))?;
+    connection
+        .prepare_cached("INSERT INTO address_lease (network, address, container) VALUES (?1, ?2, ?3)")?
+        .execute(params![pool.network, address, id.as_str()])?;
+    Ok(Ipv4Addr::from(address))
+}
+
+fn lease_uid(connection: &Connection, id: &ContainerId, pool: UidPool) -> Result<u32, Error> {
+    let last = pool.first.saturating_add(pool.count.saturating_sub(1));
+    let free: Option<u32> = connection
+        .prepare_cached(
+            "SELECT candidate FROM (SELECT ?1 AS candidate UNION ALL SELECT uid + 1 FROM uid_lease)
+             WHERE candidate BETWEEN ?1 AND ?2 AND candidate NOT IN (SELECT uid FROM uid_lease)
+             ORDER BY candidate LIMIT 1",
+        )?
+        .query_row(params![pool.first, last], |row| row.get(0))
+        .optional()?;
+    let uid = free.filter(|_| pool.count > 0).ok_or(Error::UidsExhausted)?;
+    connection
+        .prepare_cached("INSERT INTO uid_lease (uid, container) VALUES (?1, ?2)")?
+        .execute(params![uid, id.as_str()])?;
+    Ok(uid)
+}

@@ -1,0 +1,106 @@
+//! Records and leases against real SQLite.
+#![allow(clippy::unwrap_used)]
+
+use std::net::Ipv4Addr;
+
+use cofferdam_model::ContainerId;
+
+use super::*;
+
+fn add(store: &Store, name: &str) -> Result<ContainerId, Error> {
+    let id = ContainerId::random();
+    store.insert_container(&NewContainer { id: &id, name, created: 1, spec: "{}", state: "\"created\"" })?;
+    Ok(id)
+}
+
+fn pool(last: u8) -> AddressPool {
+    AddressPool {
+        network: "bridge".to_owned(),
+        first: Ipv4Addr::new(172, 30, 0, 2),
+        last: Ipv4Addr::new(172, 30, 0, last),
+    }
+}
+
+fn address(store: &Store, id: &ContainerId, pool: &AddressPool, preferred: Option<Ipv4Addr>) -> Result<u8, Error> {
+    let wanted = Wanted { address: Some(pool), preferred, uid: None };
+    let leases = store.begin_start(id, wanted, |_| "\"starting\"".to_owned())?;
+    Ok(leases.address.unwrap().octets()[3])
+}
+
+#[test]
+fn a_name_has_one_holder() {
+    let store = Store::in_memory().unwrap();
+    let first = add(&store, "web").unwrap();
+    let Err(Error::NameInUse { name, holder }) = add(&store, "web") else { panic!("taken twice") };
+    assert_eq!((name.as_str(), holder.as_str()), ("web", first.as_str()));
+    let second = add(&store, "db").unwrap();
+    assert!(matches!(store.rename_container(&second, "web"), Err(Error::NameInUse { .. })));
+    store.rename_container(&second, "cache").unwrap();
+    store.remove_container(&first).unwrap();
+    store.rename_container(&second, "web").unwrap();
+    assert_eq!(store.containers().unwrap()[0].name, "web");
+}
+
+#[test]
+fn addresses_are_leased_once_and_come_back() {
+    let store = Store::in_memory().unwrap();
+    let pool = pool(4);
+    let ids: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| add(&store, name).unwrap()).collect();
+    assert_eq!(address(&store, &ids[0], &pool, None).unwrap(), 2);
+    assert_eq!(address(&store, &ids[1], &pool, None).unwrap(), 3);
+    assert_eq!(address(&store, &ids[2], &pool, None).unwrap(), 4);
+    assert!(matches!(address(&store, &ids[3], &pool, None), Err(Error::AddressesExhausted(_))));
+    // A failed start records nothing.
+    assert_eq!(store.containers().unwrap().iter().filter(|row| row.state == "\"created\"").count(), 1);
+    store.set_stopped(&ids[1], "\"exited\"").unwrap();
+    assert_eq!(address(&store, &ids[3], &pool, None).unwrap(), 3);
+    store.remove_container(&ids[0]).unwrap();
+    assert_eq!(address(&store, &ids[1], &pool, None).unwrap(), 2);
+    // Starting again is not a second lease.
+    assert_eq!(address(&store, &ids[1], &pool, None).unwrap(), 2);
+}
+
+#[test]
+fn a_preferred_address_is_kept_when_free() {
+    let store = Store::in_memory().unwrap();
+    let pool = pool(9);
+    let (a, b) = (add(&store, "a").unwrap(), add(&store, "b").unwrap());
+    let wish = Some(Ipv4Addr::new(172, 30, 0, 7));
+    assert_eq!(address(&store, &a, &pool, wish).unwrap(), 7);
+    assert_eq!(address(&store, &b, &pool, wish).unwrap(), 2);
+    assert_eq!(address(&store, &b, &pool, Some(Ipv4Addr::new(10, 0, 0, 1))).unwrap(), 2);
+}
+
+#[test]
+fn user_ids_are_leased_once() {
+    let store = Store::in_memory().unwrap();
+    let uids = UidPool { first: 0x7000_0000, count: 2 };
+    let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| add(&store, name).unwrap()).collect();
+    let lease = |id| store.begin_start(id, Wanted { uid: Some(uids), ..Wanted::default() }, |_| "{}".to_owned());
+    assert_eq!(lease(&ids[0]).unwrap().uid, Some(0x7000_0000));
+    assert_eq!(lease(&ids[1]).unwrap().uid, Some(0x7000_0001));
+    assert!(matches!(lease(&ids[2]), Err(Error::UidsExhausted)));
+}
+
+#[test]
+fn records_survive_and_a_newer_schema_is_refused() {
+    let directory = std::env::temp_dir().join(format!("cofferdam-store-{}", cofferdam_model::random_hex(6)));
+    std::fs::create_dir(&directory).unwrap();
+    let path = directory.join("cofferdam.db");
+    let id = {
+        let store = Store::open(&path).unwrap();
+        store.set_setting("subnet", "172.30.0.0/16").unwrap();
+        add(&store, "web").unwrap()
+    };
+    {
+        let store = Store::open(&path).unwrap();
+        assert_eq!(store.containers().unwrap()[0].id, id);
+        assert_eq!(store.setting("subnet").unwrap().as_deref(), Some("172.30.0.0/16"));
+        store.remove_setting("subnet").unwrap();
+        assert_eq!(store.setting("subnet").unwrap(), None);
+        assert!(matches!(store.set_state(&ContainerId::random(), "{}"), Err(Error::NotFound(_))));
+        store.lock().pragma_update(None, "user_version", 99).unwrap();
+    }
+    assert!(matches!(Store::open(&path), Err(Error::TooNew { found: 99, .. })));
+    std::fs::remove_dir_all(&directory).unwrap();
+}
