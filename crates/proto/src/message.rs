@@ -1,0 +1,300 @@
+//! Control messages, in JSON.
+
+use cofferdam_model::{ProcessInfo, WindowSize};
+use serde::{Deserialize, Serialize};
+
+use crate::{Frame, ProtocolError};
+
+/// A control message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Message {
+    /// The agent's first message.
+    Hello(Hello),
+    /// The shim asks.
+    Request {
+        /// Chosen by the shim, repeated in the answer.
+        id: u64,
+        /// What.
+        request: Request,
+    },
+    /// The agent has done it.
+    Response {
+        /// Of which request.
+        id: u64,
+        /// With what result.
+        response: Response,
+    },
+    /// The agent could not.
+    Failure {
+        /// Of which request.
+        id: u64,
+        /// Why, for the user.
+        message: String,
+        /// 126 or 127 when the program to run was the reason, as Docker counts.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exec_code: Option<u8>,
+        /// Whether the process named does not exist.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        no_such_process: bool,
+        /// Whether it has ended already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        finished: bool,
+    },
+    /// The agent reports.
+    Event(Event),
+}
+
+/// Who the agent is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`crate::VERSION`].
+    pub version: u32,
+    /// `uname -r` of the guest.
+    pub kernel: String,
+}
+
+/// What a shim asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// Become the VM of one container: entropy, clock, names, network. Before any user code, once.
+    Adopt(Adopt),
+    /// Mount the disks and create the container up to its init process's program.
+    Create(Box<CreateContainer>),
+    /// Let the init process run.
+    Start,
+    /// Start a further process.
+    Exec(ExecProcess),
+    /// Send a signal.
+    Signal {
+        /// Empty: the init process.
+        exec_id: String,
+        /// Which.
+        signal: i32,
+        /// To every process of the container.
+        all: bool,
+    },
+    /// Resize a TTY.
+    Resize {
+        /// Empty: the init process.
+        exec_id: String,
+        /// To this.
+        size: WindowSize,
+    },
+    /// Freeze the container's processes.
+    Pause,
+    /// Thaw them.
+    Resume,
+    /// List them.
+    Processes,
+    /// Whether the guest's OOM killer has struck.
+    OomKilled,
+    /// Forget an ended exec.
+    Forget {
+        /// Which.
+        exec_id: String,
+    },
+    /// End the container, unmount its disks and write everything out. The VM can be switched off afterwards.
+    Shutdown,
+}
+
+/// What a guest gets before any user code runs. A cloned guest has its template's entropy, clock and names until
+/// then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopt {
+    /// The host's clock, Unix time in nanoseconds.
+    pub clock_nanos: i64,
+    /// Fresh random bytes in hexadecimal.
+    pub seed: String,
+    /// The container's hostname.
+    pub hostname: String,
+    /// The address; `None` leaves only loopback.
+    pub network: Option<GuestNetwork>,
+}
+
+/// The network interface's configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestNetwork {
+    /// Its MAC address.
+    pub mac: String,
+    /// Its address.
+    pub address: std::net::Ipv4Addr,
+    /// The subnet's prefix length.
+    pub prefix: u8,
+    /// The default route.
+    pub gateway: std::net::Ipv4Addr,
+    /// The MTU.
+    pub mtu: u32,
+}
+
+/// A container to create.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateContainer {
+    /// Its ID.
+    pub id: String,
+    /// The OCI runtime specification in JSON, written for the guest: `root.path` is `rootfs`, sources of bind mounts
+    /// are the guest's paths.
+    pub spec: String,
+    /// Whether the init process has a TTY.
+    pub terminal: bool,
+    /// Its streams.
+    pub streams: StreamIds,
+    /// Small files that the specification's mounts name.
+    pub files: Vec<GuestFile>,
+    /// Whether the share port serves the container's bind mounts.
+    pub share: bool,
+}
+
+/// A further process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecProcess {
+    /// Unique in the container.
+    pub exec_id: String,
+    /// An OCI `process` object in JSON.
+    pub process: String,
+    /// Whether it has a TTY.
+    pub terminal: bool,
+    /// Its streams.
+    pub streams: StreamIds,
+}
+
+/// The streams of a process; `None` is not connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamIds {
+    /// Towards the process.
+    pub stdin: Option<u32>,
+    /// From the process.
+    pub stdout: Option<u32>,
+    /// From the process; none with a TTY.
+    pub stderr: Option<u32>,
+}
+
+/// A small file to write in the guest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestFile {
+    /// A file name without a directory, in the guest's directory of such files.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// The result of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Response {
+    /// Nothing to tell.
+    Done,
+    /// A process was created.
+    Process {
+        /// Its PID in the guest.
+        pid: i32,
+    },
+    /// The container's processes.
+    Processes(Vec<ProcessInfo>),
+    /// Whether the guest's OOM killer has struck.
+    OomKilled(bool),
+}
+
+/// What the agent reports without being asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A process has ended.
+    Exited(EndedBy),
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedBy {
+    /// Empty: the init process.
+    pub exec_id: String,
+    /// The exit code, or 128 plus the signal.
+    pub code: i32,
+    /// Whether the guest's OOM killer has struck in the container so far.
+    pub oom_killed: bool,
+}
+
+impl Message {
+    /// The message as a frame.
+    #[must_use]
+    pub fn to_frame(&self) -> Frame {
+        // Serialising these types cannot fail: no maps with keys that are not strings, no failing impls.
+        Frame::Control(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Reads a control frame's payload.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ProtocolError> {
+        serde_json::from_slice(bytes).map_err(|error| ProtocolError::Message(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The wire form of every message. A change here is a change of the protocol: bump [`crate::VERSION`] unless
+    /// an old peer reads it the same way.
+    #[test]
+    fn the_schema_is_what_the_snapshot_says() {
+        let streams = StreamIds { stdin: Some(1), stdout: Some(2), stderr: None };
+        let request = |request| Message::Request { id: 7, request };
+        let response = |response| Message::Response { id: 7, response };
+        let network = GuestNetwork {
+            mac: "02:42:ac:11:00:02".into(),
+            address: [172, 17, 0, 2].into(),
+            prefix: 16,
+            gateway: [172, 17, 0, 1].into(),
+            mtu: 1500,
+        };
+        let messages = [
+            Message::Hello(Hello { version: crate::VERSION, kernel: "6.12".into() }),
+            request(Request::Adopt(Adopt {
+                clock_nanos: 5,
+                seed: "00ff".into(),
+                hostname: "h".into(),
+                network: Some(network),
+            })),
+            request(Request::Create(Box::new(CreateContainer {
+                id: "c".into(),
+                spec: "{}".into(),
+                terminal: false,
+                streams,
+                files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
+                share: true,
+            }))),
+            request(Request::Start),
+            request(Request::Exec(ExecProcess {
+                exec_id: "e".into(),
+                process: "{}".into(),
+                terminal: true,
+                streams,
+            })),
+            request(Request::Signal { exec_id: String::new(), signal: 9, all: true }),
+            request(Request::Resize { exec_id: "e".into(), size: WindowSize { height: 24, width: 80 } }),
+            request(Request::Pause),
+            request(Request::Resume),
+            request(Request::Processes),
+            request(Request::OomKilled),
+            request(Request::Forget { exec_id: "e".into() }),
+            request(Request::Shutdown),
+            response(Response::Done),
+            response(Response::Process { pid: 42 }),
+            response(Response::Processes(vec![])),
+            response(Response::OomKilled(true)),
+            Message::Failure {
+                id: 7,
+                message: "m".into(),
+                exec_code: Some(127),
+                no_such_process: false,
+                finished: false,
+            },
+            Message::Event(Event::Exited(EndedBy { exec_id: "e".into(), code: 137, oom_killed: false })),
+        ];
+        let lines: Vec<String> = messages.iter().map(|m| serde_json::to_string(m).unwrap()).collect();
+        assert_eq!(lines.join("\n"), include_str!("schema.snapshot").trim_end());
+        for (message, line) in messages.iter().zip(&lines) {
+            assert_eq!(&Message::from_json(line.as_bytes()).unwrap(), message);
+        }
+    }
+}
