@@ -1,0 +1,44 @@
+//! Everything the daemon holds, shared by all requests.
+
+use std::sync::Arc;
+
+use cofferdam_image::ImageStore;
+use cofferdam_model::Instance;
+use cofferdam_store::Store;
+
+use crate::config::Config;
+use crate::containers::Containers;
+use crate::events::EventBus;
+use crate::network::DefaultNetwork;
+use crate::paths::Paths;
+use crate::pieces::Pieces;
+use crate::vm::VmSupport;
+
+/// One daemon.
+pub struct Engine {
+    /// A random ID that stays with the data root, shown by `info`.
+    pub id: String,
+    /// What it was told.
+    pub config: Config,
+    /// Where things are.
+    pub paths: Paths,
+    /// What everything on the host is named after.
+    pub instance: Instance,
+    /// Records.
+    pub store: Store,
+    /// Images.
+    pub images: ImageStore,
+    /// What happens.
+    pub events: EventBus,
+    /// Containers.
+    pub containers: Containers,
+    /// The default network.
+    pub network: DefaultNetwork,
+    /// What the `hyperv` level has here.
+    pub vm: VmSupport,
+    /// Our other programs.
+    pub pieces: Pieces,
+}
+
+/// The handle that handlers get.
+pub type Shared = Arc<Engine>;

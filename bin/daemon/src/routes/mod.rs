@@ -1,0 +1,34 @@
+//! The Docker Engine API's paths. One file per group; the version in front of a path is off by now.
+
+mod absent;
+mod containers;
+mod events;
+mod exec;
+mod images;
+mod networks;
+mod system;
+
+use axum::Router;
+
+use crate::engine::Shared;
+use crate::error::ApiError;
+
+/// All routes.
+pub fn router(engine: Shared) -> Router {
+    Router::new()
+        .merge(system::router())
+        .merge(events::router())
+        .merge(images::router())
+        .merge(networks::router())
+        .merge(containers::router())
+        .merge(exec::router())
+        .merge(absent::router())
+        .fallback(page_not_found)
+        .method_not_allowed_fallback(page_not_found)
+        .with_state(engine)
+}
+
+/// Docker's answer to paths and methods that it does not know.
+async fn page_not_found() -> ApiError {
+    ApiError::not_found("page not found")
+}

@@ -1,0 +1,119 @@
+//! What the `hyperv` level has on this host: QEMU, a guest kernel, and an accelerator that was tried out.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_sys::kvm::{self, KvmStatus};
+use tokio::sync::watch;
+
+use crate::error::{ApiError, ApiResult};
+use crate::pieces::{Guest, Pieces};
+
+/// The hidden argument with which the daemon starts itself to try KVM out: a guest that hangs hangs a child only.
+pub const PROBE: &str = "kvm-probe";
+
+/// How long the probe may take; a usable KVM needs a few milliseconds.
+const PROBE_TIME: Duration = Duration::from_secs(2);
+
+/// How guests run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accelerator {
+    /// Whether the hardware's virtualisation is used.
+    pub kvm: bool,
+    /// Why, in a sentence.
+    pub reason: String,
+}
+
+impl Accelerator {
+    /// QEMU's word.
+    pub fn name(&self) -> &'static str {
+        if self.kvm { "kvm" } else { "tcg" }
+    }
+}
+
+/// What was found out in the background since the daemon's start.
+#[derive(Clone, Debug)]
+struct Findings {
+    accelerator: Accelerator,
+    /// `qemu 7.2.22`; empty when it cannot be run.
+    hypervisor: String,
+}
+
+/// What the `hyperv` level has here.
+#[derive(Debug)]
+pub struct VmSupport {
+    qemu: Option<PathBuf>,
+    guest: Option<Guest>,
+    findings: watch::Receiver<Option<Arc<Findings>>>,
+}
+
+impl VmSupport {
+    /// Starts finding out.
+    pub fn find(pieces: &Pieces) -> Self {
+        let (sender, findings) = watch::channel(None);
+        let qemu = pieces.qemu.clone();
+        tokio::task::spawn_blocking(move || {
+            let found = Findings {
+                accelerator: try_kvm(),
+                hypervisor: qemu.as_deref().and_then(version).unwrap_or_default(),
+            };
+            tracing::info!(accelerator = found.accelerator.name(), "{}", found.accelerator.reason);
+            sender.send_replace(Some(Arc::new(found)));
+        });
+        Self { qemu: pieces.qemu.clone(), guest: pieces.guest.clone(), findings }
+    }
+
+    /// QEMU and the guest, or what is missing and what to do about it.
+    pub fn require(&self) -> ApiResult<(&Path, &Guest)> {
+        let missing = |what: &str| ApiError::unavailable(format!("isolation hyperv is not available: {what}"));
+        let qemu = self.qemu.as_deref().ok_or_else(|| {
+            missing("qemu-system-x86_64 was not found: install the package qemu-system-x86")
+        })?;
+        let guest = self.guest.as_ref().ok_or_else(|| {
+            missing("the guest kernel was not found: run `cargo xtask guest`, or install it in /usr/lib/cofferdam/guest")
+        })?;
+        Ok((qemu, guest))
+    }
+
+    /// The accelerator; waits for the probe, which was begun at the daemon's start.
+    pub async fn accelerator(&self) -> Accelerator {
+        let mut findings = self.findings.clone();
+        match findings.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(found)) => found.accelerator.clone(),
+            _ => Accelerator { kvm: false, reason: "the KVM probe did not finish".to_owned() },
+        }
+    }
+
+    /// The accelerator, if the probe has finished.
+    pub fn accelerator_now(&self) -> Option<Accelerator> {
+        self.findings.borrow().as_ref().map(|found| found.accelerator.clone())
+    }
+
+    /// `qemu 7.2.22`, if it is known by now.
+    pub fn hypervisor(&self) -> String {
+        self.findings.borrow().as_ref().map(|found| found.hypervisor.clone()).unwrap_or_default()
+    }
+
+    /// The guest, if there is one.
+    pub fn guest(&self) -> Option<&Guest> {
+        self.guest.as_ref()
+    }
+}
+
+fn try_kvm() -> Accelerator {
+    let Ok(executable) = std::env::current_exe() else {
+        return Accelerator { kvm: false, reason: "the KVM probe could not be started".to_owned() };
+    };
+    let status = kvm::probe(Command::new(executable).arg(PROBE), PROBE_TIME);
+    Accelerator { kvm: matches!(status, KvmStatus::Usable { .. }), reason: status.to_string() }
+}
+
+/// `QEMU emulator version 7.2.22 (Debian …)` as `qemu 7.2.22`.
+fn version(qemu: &Path) -> Option<String> {
+    let output = Command::new(qemu).arg("--version").stderr(std::process::Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let number = text.split_once("version ")?.1.split_whitespace().next()?;
+    Some(format!("qemu {number}"))
+}
