@@ -1,1 +1,34 @@
-//! Placeholder while the workspace is laid out.
+//! The host's kernel interfaces, and nearly all of the project's `unsafe` code.
+//!
+//! What is safe already in `rustix` or `nix` is used from there; what is here either wraps a call that they lack or
+//! gives a group of files and calls one name:
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`unix`] | Unix sockets named by directory and file, file descriptors passed over them or inherited |
+//! | [`cgroup`] | control groups v1 and v2: limits, PIDs, freezing, killing, OOM count, removal |
+//! | [`device_filter`] | cgroup v2 device rules as a BPF program |
+//! | [`namespace`] | unsharing, joining and naming namespaces |
+//! | [`mount`] | mount propagation and the overlay of a container |
+//! | [`process`] | process handles (pidfd), subreaper, sessions |
+//! | [`procfs`] | `/proc` read into [`cofferdam_model::ProcessInfo`] |
+//! | [`tap`] | opening a TAP device |
+//! | [`kvm`] | whether `/dev/kvm` really runs guests at speed |
+//! | [`userdb`] | names for the user ids of VM workers |
+//! | [`disk`] | copying sparse files |
+//!
+//! It has no policy: names, limits and paths are its callers'.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cgroup;
+pub mod device_filter;
+pub mod disk;
+pub mod kvm;
+pub mod mount;
+pub mod namespace;
+pub mod process;
+pub mod procfs;
+pub mod tap;
+pub mod unix;
+pub mod userdb;

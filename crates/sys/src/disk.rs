@@ -1,0 +1,133 @@
+//! Copying a sparse file, by sharing its blocks where the file system can.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+/// How a copy was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// Both files share their blocks until one is written.
+    Shared,
+    /// The data was copied, the holes were kept.
+    Data,
+}
+
+/// Copies `from` to the new file `to`, readable and writable by its owner only. A failed copy leaves nothing.
+pub fn copy_sparse(from: &Path, to: &Path) -> io::Result<Copied> {
+    let source = File::open(from)?;
+    let target = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(to)?;
+    let result = copy_file(&source, &target);
+    if result.is_err() {
+        let _ = std::fs::remove_file(to);
+    }
+    result
+}
+
+fn copy_file(source: &File, target: &File) -> io::Result<Copied> {
+    match rustix::fs::ioctl_ficlone(target, source) {
+        Ok(()) => return Ok(Copied::Shared),
+        // Another file system, or one that cannot.
+        Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let length = source.metadata()?.len();
+    target.set_len(length)?;
+    let mut at = 0;
+    while at < length {
+        let start = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+            Ok(start) => start,
+            // Only a hole is left.
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        let end = rustix::fs::seek(source, SeekFrom::Hole(start))?.min(length);
+        copy_range(source, target, start, end)?;
+        at = end;
+    }
+    Ok(Copied::Data)
+}
+
+fn copy_range(source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {
+    let (mut from, mut to) = (start, start);
+    while from < end {
+        let left = usize::try_from(end - from).unwrap_or(usize::MAX).min(1 << 30);
+        match rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), left) {
+            // The file shrank meanwhile.
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+                return copy_through_memory(source, target, from, end);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy_through_memory(source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let mut buffer = vec![0; 128 * 1024];
+    let mut at = start;
+    while at < end {
+        let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = source.read_at(&mut buffer[..want], at)?;
+        if read == 0 {
+            return Ok(());
+        }
+        target.write_all_at(&buffer[..read], at)?;
+        at += u64::try_from(read).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileExt, MetadataExt};
+
+    use super::*;
+
+    #[test]
+    fn holes_stay_holes() {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) = (root.path().join("from"), root.path().join("to"));
+        let file = File::create(&from).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(b"first", 0).unwrap();
+        file.write_all_at(b"middle", 20 << 20).unwrap();
+        copy_sparse(&from, &to).unwrap();
+        let copy = File::open(&to).unwrap();
+        let metadata = copy.metadata().unwrap();
+        assert_eq!(metadata.len(), 64 << 20);
+        assert!(metadata.blocks() * 512 < 4 << 20, "{} blocks", metadata.blocks());
+        let mut text = [0; 6];
+        copy.read_exact_at(&mut text, 20 << 20).unwrap();
+        assert_eq!(&text, b"middle");
+        assert_eq!(copy_sparse(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn the_plain_loop_copies_too() {
+        let root = tempfile::tempdir().unwrap();
+        let bytes: Vec<u8> = (0..300_000u32).map(|n| n.to_le_bytes()[0]).collect();
+        std::fs::write(root.path().join("from"), &bytes).unwrap();
+        let target = File::create(root.path().join("to")).unwrap();
+        copy_through_memory(&File::open(root.path().join("from")).unwrap(), &target, 0, 300_000).unwrap();
+        assert_eq!(std::fs::read(root.path().join("to")).unwrap(), bytes);
+    }
+
+    #[test]
+    fn an_empty_file_and_one_of_holes_only() {
+        let root = tempfile::tempdir().unwrap();
+        for length in [0, 1 << 20] {
+            let (from, to) = (root.path().join(format!("f{length}")), root.path().join(format!("t{length}")));
+            File::create(&from).unwrap().set_len(length).unwrap();
+            copy_sparse(&from, &to).unwrap();
+            assert_eq!(to.metadata().unwrap().len(), length);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `/proc` of this kernel, read for `top` (proc(5)). A process may vanish at any moment: then it is left out.
+
+use std::fs;
+use std::path::Path;
+
+use cofferdam_model::ProcessInfo;
+
+/// What the processes' files are measured in.
+#[derive(Clone, Copy, Debug)]
+struct Units {
+    ticks_per_second: u64,
+    page_size: u64,
+    /// When the kernel started, as Unix time in seconds.
+    boot_time: i64,
+}
+
+/// The processes of `pids` that exist, in that order.
+#[must_use]
+pub fn processes(pids: &[i32]) -> Vec<ProcessInfo> {
+    let units = Units {
+        ticks_per_second: rustix::param::clock_ticks_per_second().max(1),
+        page_size: u64::try_from(rustix::param::page_size()).unwrap_or(4096),
+        boot_time: fs::read_to_string("/proc/stat").ok().and_then(|text| boot_time(&text)).unwrap_or(0),
+    };
+    pids.iter().filter_map(|pid| read(&Path::new("/proc").join(pid.to_string()), units)).collect()
+}
+
+fn read(directory: &Path, units: Units) -> Option<ProcessInfo> {
+    // Names may be any bytes, so the text is not always UTF-8.
+    let text = |name| Some(String::from_utf8_lossy(&fs::read(directory.join(name)).ok()?).into_owned());
+    parse(&text("stat")?, &text("status")?, &text("cmdline")?, units)
+}
+
+fn boot_time(stat: &str) -> Option<i64> {
+    stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()
+}
+
+fn parse(stat: &str, status: &str, cmdline: &str, units: Units) -> Option<ProcessInfo> {
+    // The name stands in parentheses and may contain anything, parentheses and blanks included.
+    let (pid, rest) = stat.split_once(" (")?;
+    let (name, rest) = rest.rsplit_once(") ")?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    // proc(5) counts from 1; the state is field 3.
+    let field = |number: usize| fields.get(number - 3).copied();
+    let number = |n| field(n).and_then(|text| text.parse::<u64>().ok());
+    let signed = |n| field(n).and_then(|text| text.parse::<i32>().ok());
+    let pid = pid.trim().parse().ok()?;
+
+    let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let word = |key, index: usize| line(key)?.split_ascii_whitespace().nth(index);
+
+    let arguments: Vec<&str> = cmdline.trim_end_matches('\0').split('\0').collect();
+    let arguments = arguments.join(" ");
+    let seconds_after_boot = number(22)? / units.ticks_per_second;
+    Some(ProcessInfo {
+        pid,
+        inner_pid: line("NSpid").and_then(|l| l.split_ascii_whitespace().last()?.parse().ok()).unwrap_or(pid),
+        ppid: signed(4)?,
+        uid: word("Uid", 1).and_then(|text| text.parse().ok()).unwrap_or(0),
+        state: field(3)?.chars().next()?,
+        tty: tty_name(signed(7)?),
+        cpu_ms: (number(14)? + number(15)?) * 1000 / units.ticks_per_second,
+        started: units.boot_time + i64::try_from(seconds_after_boot).ok()?,
+        vsize: number(23)?,
+        rss: number(24)? * units.page_size,
+        nice: signed(19)?,
+        threads: signed(20)?,
+        name: name.to_owned(),
+        command: if arguments.is_empty() { format!("[{name}]") } else { arguments },
+    })
+}
+
+/// The controlling terminal's name from its device number (the kernel's admin-guide, "devices").
+fn tty_name(device: i32) -> String {
+    let device = device.cast_unsigned();
+    let major = (device >> 8) & 0xfff;
+    let minor = (device & 0xff) | ((device >> 12) & 0xf_ff00);
+    match major {
+        0 => "?".to_owned(),
+        4 if minor < 64 => format!("tty{minor}"),
+        4 => format!("ttyS{}", minor - 64),
+        5 if minor == 1 => "console".to_owned(),
+        136..=143 => format!("pts/{}", (major - 136) * 256 + minor),
+        204 if minor >= 64 => format!("ttyAMA{}", minor - 64),
+        229 => format!("hvc{minor}"),
+        _ => format!("{major}:{minor}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNITS: Units = Units { ticks_per_second: 100, page_size: 4096, boot_time: 1_000_000 };
+
+    #[test]
+    fn an_awkward_name_is_read_whole() {
+        let stat = "4242 (a) R (b c) S 17 4242 4242 34816 4242 4194560 1 0 0 0 150 50 0 0 20 5 3 0 12345 \
+                    2097152 128 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0\n";
+        let status = "Name:\ta) R (b c\nUid:\t1000\t1001\t1002\t1003\nNSpid:\t4242\t77\t3\n";
+        let info = parse(stat, status, "sh\0-c\0sleep 1\0", UNITS).unwrap();
+        assert_eq!(
+            info,
+            ProcessInfo {
+                pid: 4242,
+                inner_pid: 3,
+                ppid: 17,
+                uid: 1001,
+                state: 'S',
+                tty: "pts/0".to_owned(),
+                cpu_ms: 2000,
+                started: 1_000_123,
+                vsize: 2_097_152,
+                rss: 128 * 4096,
+                nice: 5,
+                threads: 3,
+                name: "a) R (b c".to_owned(),
+                command: "sh -c sleep 1".to_owned(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_kernel_thread_and_a_truncated_file() {
+        let stat = "2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0 0";
+        let info = parse(stat, "", "", UNITS).unwrap();
+        assert_eq!((info.command.as_str(), info.tty.as_str(), info.inner_pid), ("[kthreadd]", "?", 2));
+        assert!(parse("2 (kthreadd) S 0", "", "", UNITS).is_none());
+        assert!(parse("", "", "", UNITS).is_none());
+    }
+
+    #[test]
+    fn terminals_have_their_names() {
+        for (device, name) in
+            [(0, "?"), (0x8801, "pts/1"), (0x8900, "pts/256"), (0x0401, "tty1"), (0x0440, "ttyS0")]
+        {
+            assert_eq!(tty_name(device), name);
+        }
+        assert_eq!(tty_name(0x0501), "console");
+    }
+
+    #[test]
+    fn this_process_is_found_and_the_missing_one_is_left_out() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        let found = processes(&[i32::MAX, me]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].pid, me);
+        assert!(found[0].rss > 0 && found[0].threads > 0 && found[0].started > 1_000_000_000);
+    }
+}
