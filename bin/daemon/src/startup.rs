@@ -10,12 +10,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cofferdam_image::ImageStore;
 use cofferdam_store::Store;
+use cofferdam_sys::cgroup::Cgroup;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::config::{self, Config, Flags};
 use crate::containers::{self, Containers};
 use crate::engine::{Engine, Shared};
+use crate::error::chain;
 use crate::events::EventBus;
 use crate::lock::{DirectoryLock, PidFile};
 use crate::network::DefaultNetwork;
@@ -111,8 +113,9 @@ fn open(config: Config) -> anyhow::Result<Shared> {
 /// What the host need not keep when no container runs.
 fn clear_host(engine: &Engine) {
     engine.network.tear_down();
-    if let Err(error) = cofferdam_sys::cgroup::Cgroup::new(engine.instance.cgroup_parent()).delete() {
-        tracing::warn!("cannot remove the parent cgroup: {error}");
+    let parent = engine.instance.cgroup_parent();
+    if let Err(error) = Cgroup::named(&parent).and_then(|cgroup| cgroup.delete()) {
+        tracing::warn!("cannot remove the cgroup {parent}: {}", chain(&error));
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_sys::kvm::{self, KvmStatus};
+use cofferdam_sys::kvm;
 use tokio::sync::watch;
 
 use crate::error::{ApiError, ApiResult};
@@ -107,7 +107,11 @@ fn try_kvm() -> Accelerator {
         return Accelerator { kvm: false, reason: "the KVM probe could not be started".to_owned() };
     };
     let status = kvm::probe(Command::new(executable).arg(PROBE), PROBE_TIME);
-    Accelerator { kvm: matches!(status, KvmStatus::Usable { .. }), reason: status.to_string() }
+    let mut reason = status.sentence();
+    if let Some(hint) = status.hint() {
+        reason = format!("{reason}; {hint}");
+    }
+    Accelerator { kvm: status.is_usable(), reason }
 }
 
 /// `QEMU emulator version 7.2.22 (Debian …)` as `qemu 7.2.22`.

@@ -183,7 +183,7 @@ fn bind_unix(path: &Path, group: &str, asked: bool) -> Result<Listener, UnixErro
     };
     std::fs::create_dir_all(directory)?;
     // A long path is reached through its directory, since a socket's address holds 108 bytes.
-    let name = name.to_str().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let name = name.to_str().ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
     let listener = cofferdam_sys::unix::bind(directory, name).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => UnixError::Listen(ListenError::InUse(path.to_owned())),
         _ => UnixError::Io(error),

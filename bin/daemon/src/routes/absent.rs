@@ -1,0 +1,55 @@
+//! What Docker has and this engine has not: answered as a Docker without Swarm, plugins and volumes would, so that
+//! its clients go on; what would have to do something says what it comes with.
+
+use axum::Router;
+use axum::extract::Path;
+use axum::routing::{any, get, post};
+use axum::{Json, http::StatusCode};
+use serde_json::{Value, json};
+
+use crate::engine::Shared;
+use crate::error::ApiError;
+
+/// This group's routes.
+pub fn router() -> Router<Shared> {
+    let mut router = Router::new()
+        .route("/volumes", get(async || Json(json!({ "Volumes": [], "Warnings": null }))))
+        .route("/volumes/create", post(async || later("volumes", "the networks and volumes issue")))
+        .route("/volumes/prune", post(async || Json(json!({ "VolumesDeleted": [], "SpaceReclaimed": 0 }))))
+        .route("/volumes/{name}", any(no_such_volume))
+        .route("/plugins", get(async || Json(json!([]))))
+        .route("/plugins/{*rest}", any(async || later("plugins", "no issue that is planned")))
+        .route("/build", post(async || later("building images", "the issue on the whole Docker API")))
+        .route("/build/prune", post(nothing_built))
+        .route("/commit", post(async || later("commit", "the issue on converting containers")))
+        .route("/session", post(async || later("BuildKit sessions", "the issue on the whole Docker API")))
+        .route("/grpc", post(async || later("BuildKit", "the issue on the whole Docker API")))
+        .route("/distribution/{*rest}", get(async || later("distribution", "the issue on the whole Docker API")))
+        .route("/swarm/{*rest}", any(async || no_swarm()));
+    for group in ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"] {
+        router = router.route(group, any(async || no_swarm()));
+        if group != "/swarm" {
+            router = router.route(&format!("{group}/{{*rest}}"), any(async || no_swarm()));
+        }
+    }
+    router
+}
+
+fn later(what: &str, when: &str) -> ApiError {
+    ApiError::not_implemented(what, when)
+}
+
+fn no_swarm() -> ApiError {
+    ApiError::unavailable(
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \
+         to swarm and try again.",
+    )
+}
+
+async fn no_such_volume(Path(name): Path<String>) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("get {name}: no such volume"))
+}
+
+async fn nothing_built() -> Json<Value> {
+    Json(json!({ "CachesDeleted": [], "SpaceReclaimed": 0 }))
+}

@@ -1,0 +1,114 @@
+//! `/networks`: the three that every engine has, to look at. Making others comes with the networks issue.
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use axum::{Json, response::IntoResponse};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::engine::{Engine, Shared};
+use crate::error::{ApiError, ApiResult};
+use crate::network;
+use crate::server::Params;
+
+/// This group's routes.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/networks", get(list))
+        .route("/networks/create", post(not_yet))
+        .route("/networks/prune", post(prune))
+        .route("/networks/{name}", get(inspect).delete(remove))
+        .route("/networks/{name}/connect", post(not_yet))
+        .route("/networks/{name}/disconnect", post(not_yet))
+}
+
+async fn list(State(engine): State<Shared>, params: Params) -> ApiResult {
+    let filters = params.filters()?;
+    filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+    // None of the three is a user's, and none is ever unused.
+    let shown = filters.flag("dangling")? != Some(true) && !filters.has("label");
+    let networks: Vec<Value> = all(&engine)
+        .into_iter()
+        .filter(|network| {
+            let text = |key: &str| network[key].as_str().unwrap_or_default();
+            shown
+                && filters.any("name", |wanted| text("Name").contains(wanted))
+                && filters.any("id", |wanted| text("Id").contains(wanted))
+                && filters.matches("driver", text("Driver"))
+                && filters.matches("scope", "local")
+                && filters.matches("type", "builtin")
+        })
+        .collect();
+    Ok(Json(networks).into_response())
+}
+
+async fn inspect(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<Json<Value>> {
+    find(&engine, &name).map(Json)
+}
+
+async fn remove(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<()> {
+    let network = find(&engine, &name)?;
+    let name = network["Name"].as_str().unwrap_or_default();
+    Err(ApiError::forbidden(format!("{name} is a pre-defined network and cannot be removed")))
+}
+
+async fn prune() -> Json<Value> {
+    Json(json!({ "NetworksDeleted": null }))
+}
+
+async fn not_yet() -> ApiError {
+    ApiError::not_implemented("making and connecting networks", "the networks issue")
+}
+
+fn find(engine: &Engine, name: &str) -> ApiResult<Value> {
+    let networks = all(engine);
+    let by_name = networks.iter().find(|network| network["Name"] == name);
+    let by_id = || {
+        let starts = |network: &&Value| network["Id"].as_str().is_some_and(|id| id.starts_with(name));
+        if name.is_empty() { None } else { networks.iter().find(starts) }
+    };
+    by_name.or_else(by_id).cloned().ok_or_else(|| ApiError::not_found(format!("network {name} not found")))
+}
+
+fn all(engine: &Engine) -> Vec<Value> {
+    let mut networks = Vec::new();
+    if let Some(bridge) = &engine.network.bridge {
+        let options = json!({
+            "com.docker.network.bridge.default_bridge": "true",
+            "com.docker.network.bridge.enable_icc": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.name": bridge.name,
+            "com.docker.network.driver.mtu": bridge.mtu.to_string(),
+        });
+        let subnets = json!([{ "Subnet": bridge.subnet(), "Gateway": bridge.gateway }]);
+        networks.push(network(network::NAME, &engine.network.id, "bridge", subnets, options));
+    }
+    for (name, driver) in [("host", "host"), ("none", "null")] {
+        let id = hex::encode(Sha256::digest(format!("cofferdam network {name} of {}", engine.instance)));
+        networks.push(network(name, &id, driver, Value::Null, json!({})));
+    }
+    networks
+}
+
+fn network(name: &str, id: &str, driver: &str, subnets: Value, options: Value) -> Value {
+    json!({
+        "Name": name,
+        "Id": id,
+        // They were never made: they come with the engine. Go's zero time says so.
+        "Created": "0001-01-01T00:00:00Z",
+        "Scope": "local",
+        "Driver": driver,
+        "EnableIPv4": true,
+        "EnableIPv6": false,
+        "IPAM": { "Driver": "default", "Options": null, "Config": subnets },
+        "Internal": false,
+        "Attachable": false,
+        "Ingress": false,
+        "ConfigFrom": { "Network": "" },
+        "ConfigOnly": false,
+        "Containers": Map::new(),
+        "Options": options,
+        "Labels": Map::new(),
+    })
+}
