@@ -1,2 +1,47 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! `cofferdam-oci`, the single-threaded helper of shim and guest agent: everything that has to fork, join or leave
+//! namespaces happens here, because none of that may happen in a threaded process.
+//!
+//! `create` and `exec` read a request from standard input, a connected Unix stream, and answer on it (see
+//! `cofferdam_model::HelperReply`). What they start is their sibling: a child of shim or agent, which reaps it. The
+//! helper itself is gone before the program runs. Standard error goes to the caller's log.
+//!
+//! `jail` and `share` are the helpers beside a VM (see `cofferdam_model::JailSpec`); they stay as long as it.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+use std::process::ExitCode;
+
+mod adapt;
+mod cgroups;
+mod control;
+mod create;
+mod diagnosis;
+mod exec;
+mod failure;
+mod fork;
+mod jail;
+mod jail_filter;
+mod jail_root;
+mod jail_socket;
+mod program;
+mod share;
+mod share_fids;
+mod terminal;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("create") => control::serve(create::create),
+        Some("exec") => control::serve(exec::exec),
+        Some("jail") => jail::run(),
+        Some("share") => share::run(),
+        Some("--version") => {
+            println!("cofferdam-oci {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("cofferdam-oci is started by cofferdam-shim and cofferdam-agent");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -10,16 +10,20 @@
 //! Removing            Created/Exited   Paused             Removing ──► (gone)
 //! ```
 
+mod helper;
 mod id;
 mod instance;
 mod isolation;
+mod jail;
 mod process;
 mod shim;
 mod state;
 
+pub use helper::{HelperCreate, HelperExec, HelperReply};
 pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};
 pub use isolation::{Isolation, UnknownIsolation};
+pub use jail::{JailReply, JailSpec, Share, ShareSpec};
 pub use process::{ProcessInfo, WindowSize};
 pub use shim::{
     BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, TaskInfo,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A runtime operation failed. Messages reach the user: they name the thing.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RuntimeError {
     /// No process of that exec ID (empty: the init process).
     #[error("no such process: exec {0:?}")]
     NoSuchProcess(String),

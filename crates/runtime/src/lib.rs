@@ -12,5 +12,5 @@ pub mod process;
 mod task;
 pub mod vm;
 
-pub use error::Error;
+pub use error::RuntimeError as Error;
 pub use task::{CreateRequest, ExecRequest, Exit, Isolation, Process, Stdio, Task};

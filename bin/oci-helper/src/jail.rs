@@ -1,0 +1,212 @@
+//! `cofferdam-oci jail`: starts the VM worker process in a jail and stays as its supervisor.
+//!
+//! The worker gets new mount, PID, network, IPC and UTS namespaces, a root that holds the system's programs and
+//! libraries read-only and nothing else of the host, a user of its own, no capabilities (nor a way to gain any), a
+//! seccomp filter, tight resource limits, and the container's control groups. The supervisor, one thread that waits,
+//! is the worker's parent: the kernel ends the worker when the supervisor ends, and the supervisor ends it when the
+//! shim's end of standard input closes. So no VM outlives its shim, however that one ended.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use caps::{CapSet, Capability};
+use cofferdam_model::{JailReply, JailSpec};
+use cofferdam_sys::cgroup::Cgroup;
+use cofferdam_sys::process::{Ended, ProcessHandle};
+use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{ForkResult, Gid, Uid};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::{jail_filter, jail_root, jail_socket};
+
+/// Descriptors that the worker may have open: disks, sockets, its own event and timer descriptors.
+const OPEN_FILES: u64 = 256;
+
+/// Runs the subcommand.
+pub fn run() -> ExitCode {
+    let (socket, spec, fds) = match jail_socket::receive::<JailSpec>() {
+        Ok(received) => received,
+        Err(error) => {
+            eprintln!("cofferdam-oci jail: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    match start(&spec, fds) {
+        Ok((pid, worker)) => supervise(&socket, pid, &worker),
+        Err(error) => {
+            jail_socket::reply(&socket, &JailReply::Failed { message: format!("{error:#}") });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Forks the worker, which builds the jail around itself.
+fn start(spec: &JailSpec, fds: Vec<OwnedFd>) -> Result<(i32, ProcessHandle)> {
+    if spec.uid == 0 {
+        bail!("the VM worker process must not be root");
+    }
+    // For the child: it becomes the first process of the new PID namespace.
+    nix::sched::unshare(CloneFlags::CLONE_NEWPID).context("new PID namespace")?;
+    let (ours, theirs) = UnixStream::pair().context("socket pair")?;
+    // SAFETY: this program has one thread, so the child's memory and locks are whole.
+    let pid = match unsafe { nix::unistd::fork() }.context("fork")? {
+        ForkResult::Child => {
+            drop(ours);
+            let Err(error) = become_worker(spec, &fds);
+            jail_socket::reply(&theirs, &JailReply::Failed { message: format!("{error:#}") });
+            std::process::exit(127)
+        }
+        ForkResult::Parent { child } => child.as_raw(),
+    };
+    drop(theirs);
+    drop(fds);
+    let worker = ProcessHandle::open(pid).context("worker process")?;
+    // Nothing but the right to end a process of another user is needed from here on.
+    let kill = caps::CapsHashSet::from([Capability::CAP_KILL]);
+    caps::clear(None, CapSet::Inheritable).context("drop capabilities")?;
+    caps::set(None, CapSet::Effective, &kill).context("drop capabilities")?;
+    caps::set(None, CapSet::Permitted, &kill).context("drop capabilities")?;
+    // The socket closes when the worker's program has been executed; a failure before that is told over it.
+    if let Some(JailReply::Failed { message }) = jail_socket::read_reply(&ours) {
+        worker.wait_ended(None).ok();
+        worker.try_reap().ok();
+        bail!(message);
+    }
+    Ok((pid, worker))
+}
+
+/// Leaves the host: its control group, namespaces and files.
+fn enter_jail(spec: &JailSpec, program: &Path) -> Result<()> {
+    // Process 0 is whoever writes it (cgroups(7)).
+    Cgroup::named(&spec.cgroup).and_then(|group| group.add(0)).context("control group")?;
+    let flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWNET
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
+    nix::sched::unshare(flags).context("new namespaces")?;
+    nix::unistd::sethostname(&spec.hostname).context("hostname")?;
+    let root = jail_root::Root::new(&spec.root)?;
+    root.add_system()?;
+    if !["/usr", "/bin", "/sbin", "/lib", "/lib64"].iter().any(|d| program.starts_with(d)) {
+        root.add_file(program, program)?;
+    }
+    for (source, target) in &spec.files {
+        root.add_file(source, target)?;
+    }
+    root.add_device("null")?;
+    root.add_device("urandom")?;
+    if spec.kvm {
+        root.add_device("kvm")?;
+    }
+    root.enter()
+}
+
+/// In the child: gives up everything, then becomes the hypervisor. Returns only on failure.
+fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infallible> {
+    nix::unistd::setsid().context("new session")?;
+    enter_jail(spec, Path::new(spec.command.first().context("no command")?))?;
+    let limits = [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_MEMLOCK, 0),
+        (Resource::RLIMIT_NOFILE, OPEN_FILES),
+        (Resource::RLIMIT_NPROC, spec.threads),
+        (Resource::RLIMIT_MSGQUEUE, 0),
+    ];
+    for (resource, value) in limits {
+        setrlimit(resource, value, value).with_context(|| format!("{resource:?}"))?;
+    }
+    let command: Vec<String> = spec.command.iter().map(|argument| insert_fds(argument, fds)).collect();
+    if let Some(stderr) = fds.last() {
+        rustix::stdio::dup2_stderr(stderr).context("standard error")?;
+    }
+    let null = std::fs::File::open("/dev/null").context("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).context("standard input")?;
+    rustix::stdio::dup2_stdout(std::fs::OpenOptions::new().write(true).open("/dev/null").context("/dev/null")?)
+        .context("standard output")?;
+    for fd in fds.iter().rev().skip(1) {
+        cofferdam_sys::unix::keep_on_exec(fd).context("passed descriptor")?;
+    }
+    let arguments = command
+        .iter()
+        .map(|argument| std::ffi::CString::new(argument.as_str()))
+        .collect::<Result<Vec<_>, _>>()
+        .context("command line")?;
+    let environment = [c"PATH=/usr/bin:/bin", c"HOME=/"];
+
+    // The bounding set first: dropping from it takes a capability that the next lines give up. Capabilities that
+    // the host's own bounding set lacks are gone already.
+    for capability in caps::read(None, CapSet::Bounding).context("bounding set")? {
+        caps::drop(None, CapSet::Bounding, capability).context("bounding set")?;
+    }
+    let (user, group) = (Uid::from_raw(spec.uid), Gid::from_raw(spec.uid));
+    nix::unistd::setgroups(&[]).context("groups")?;
+    nix::unistd::setresgid(group, group, group).context("group")?;
+    nix::unistd::setresuid(user, user, user).context("user")?;
+    for set in [CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::clear(None, set).with_context(|| format!("{set:?} capabilities"))?;
+    }
+    nix::sys::prctl::set_no_new_privs().context("no_new_privs")?;
+    cofferdam_sys::process::die_with_parent(nix::sys::signal::Signal::SIGKILL).context("parent death signal")?;
+    jail_filter::load().context("seccomp")?;
+    let program = arguments.first().context("no command")?;
+    match nix::unistd::execve(program, &arguments, &environment) {
+        Ok(never) => match never {},
+        Err(error) => bail!("{}: {error}", spec.command[0]),
+    }
+}
+
+/// Replaces `{fd:N}` by the N-th descriptor's number.
+fn insert_fds(argument: &str, fds: &[OwnedFd]) -> String {
+    use std::os::fd::AsRawFd as _;
+    let mut text = argument.to_owned();
+    for (index, fd) in fds.iter().enumerate() {
+        text = text.replace(&format!("{{fd:{index}}}"), &fd.as_raw_fd().to_string());
+    }
+    text
+}
+
+/// Waits for the worker's end or the shim's, whichever comes first.
+fn supervise(socket: &UnixStream, pid: i32, worker: &ProcessHandle) -> ExitCode {
+    jail_socket::reply(socket, &JailReply::Started { pid });
+    loop {
+        let mut events =
+            [PollFd::new(socket, PollFlags::IN), PollFd::from_borrowed_fd(worker.as_fd(), PollFlags::IN)];
+        if rustix::io::retry_on_intr(|| rustix::event::poll(&mut events, None)).is_err() {
+            break;
+        }
+        let (shim, ended) = (events[0].revents(), events[1].revents());
+        if !ended.is_empty() {
+            break;
+        }
+        if !shim.is_empty() {
+            worker.signal(libc::SIGKILL).ok();
+            worker.wait_ended(None).ok();
+        }
+    }
+    let status = match worker.try_reap() {
+        Ok(Some(Ended::Code(code))) => format!("exit status {code}"),
+        Ok(Some(Ended::Signal(signal))) => format!("signal {signal}"),
+        Ok(None) => "unknown".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    jail_socket::reply(socket, &JailReply::Ended { status });
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd as _;
+
+    use super::*;
+
+    #[test]
+    fn descriptors_are_named_by_number() {
+        let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let number = file.as_raw_fd();
+        assert_eq!(insert_fds("socket,fd={fd:0},x={fd:1}", &[file]), format!("socket,fd={number},x={{fd:1}}"));
+    }
+}

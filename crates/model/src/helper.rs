@@ -1,0 +1,55 @@
+//! What a shim or a guest agent asks of `cofferdam-oci`, and its answer.
+//!
+//! Both travel as JSON over one connected Unix stream, which is the helper's standard input: the request up to
+//! end-of-file with the process's standard streams attached as file descriptors (`SCM_RIGHTS`), then the answer up
+//! to end-of-file, with the TTY's master attached when there is one.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// `cofferdam-oci create`: makes a container up to the point where only its own program is missing.
+/// Without a TTY three descriptors come with it: standard input, output and error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperCreate {
+    /// The container.
+    pub id: String,
+    /// The directory of `config.json`.
+    pub bundle: PathBuf,
+    /// Where the runtime's state goes, in a directory named after the container.
+    pub state_root: PathBuf,
+    /// Whether the init process has a TTY.
+    pub terminal: bool,
+}
+
+/// `cofferdam-oci exec`: starts a further process in a container.
+/// Without a TTY three descriptors come with it: standard input, output and error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HelperExec {
+    /// The PID of the container's init process.
+    pub init: i32,
+    /// The container's `config.json`, whose seccomp profile the process gets as well.
+    pub config: PathBuf,
+    /// An OCI runtime `process` object in JSON.
+    pub process: String,
+    /// Whether the process has a TTY.
+    pub terminal: bool,
+}
+
+/// The helper's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HelperReply {
+    /// The process exists and is a child of the helper's parent.
+    Ready {
+        /// Its PID, as the helper's parent counts.
+        pid: i32,
+    },
+    /// Nothing was made.
+    Failed {
+        /// Why, in Docker's words where Docker has some.
+        message: String,
+        /// 126 or 127 when it is about the program to run.
+        code: Option<u8>,
+    },
+}

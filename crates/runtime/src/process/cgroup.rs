@@ -1,0 +1,100 @@
+//! The container's control group, without blocking the event loop: what may wait runs on a thread of its own.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use cofferdam_model::bundle;
+use cofferdam_sys::cgroup::{Cgroup, CgroupError};
+use serde::Deserialize;
+
+use crate::Error;
+
+/// How long killed processes may take to be gone. One that the kernel holds (a dead network disk) may take for ever.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// The group that libcontainer puts the container into.
+pub(super) struct ContainerCgroup(Cgroup);
+
+/// What is read of `config.json` here.
+#[derive(Deserialize)]
+struct Spec {
+    linux: Linux,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    cgroups_path: Option<String>,
+}
+
+impl ContainerCgroup {
+    /// Makes the group that the bundle names.
+    pub(super) fn of_bundle(directory: &Path, id: &str) -> Result<Self, Error> {
+        let path = directory.join(bundle::OCI_SPEC);
+        let text = std::fs::read(&path);
+        let spec = text.and_then(|text| serde_json::from_slice::<Spec>(&text).map_err(io::Error::from));
+        let spec = spec.map_err(|source| Error::Path { path, source })?;
+        let name = spec.linux.cgroups_path.unwrap_or_else(|| format!("/{id}"));
+        let failed = |error| Error::Os { doing: "making the container's cgroup", source: io::Error::other(error) };
+        let cgroup = Cgroup::named(&name).map_err(failed)?;
+        // libcontainer makes only the controllers it knows; an exec joins all that the host has.
+        cgroup.create().map_err(failed)?;
+        Ok(Self(cgroup))
+    }
+
+    pub(super) fn pids(&self) -> io::Result<Vec<i32>> {
+        self.0.pids().map_err(io::Error::other)
+    }
+
+    /// Sends a signal to every process; those that end meanwhile are fine.
+    pub(super) fn signal_all(&self, signal: i32) -> io::Result<()> {
+        for pid in self.pids()? {
+            let sent = cofferdam_sys::process::ProcessHandle::open(pid).and_then(|process| process.signal(signal));
+            match sent {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn freeze(&self) -> io::Result<()> {
+        self.blocking(Cgroup::freeze).await
+    }
+
+    pub(super) fn thaw(&self) -> io::Result<()> {
+        self.0.thaw().map_err(io::Error::other)
+    }
+
+    /// Kills every process, and returns when they are gone.
+    pub(super) async fn kill_all(&self) -> io::Result<()> {
+        if self.pids()?.is_empty() {
+            return Ok(());
+        }
+        self.blocking(|cgroup| cgroup.kill(KILL_LIMIT)).await
+    }
+
+    /// Kills every process and removes the group. Idempotent.
+    pub(super) async fn kill_and_remove(&self) -> io::Result<()> {
+        if !self.0.exists() {
+            return Ok(());
+        }
+        self.kill_all().await?;
+        self.blocking(Cgroup::delete).await
+    }
+
+    /// Whether the OOM killer has ended a process of the container.
+    pub(super) fn oom_killed(&self) -> bool {
+        self.0.oom_kills().is_ok_and(|kills| kills > 0)
+    }
+
+    async fn blocking(
+        &self,
+        work: impl FnOnce(&Cgroup) -> Result<(), CgroupError> + Send + 'static,
+    ) -> io::Result<()> {
+        let cgroup = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&cgroup)).await;
+        done.map_err(io::Error::other)?.map_err(io::Error::other)
+    }
+}
