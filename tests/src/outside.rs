@@ -1,0 +1,64 @@
+//! A machine beyond the host: a network namespace with a web server, reached through the host's routing.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::{Invocation, eventually};
+
+/// A server on a network that knows the host's address on it and nothing else: a container's packet is answered
+/// only when it arrives with the host's address. Taken down when dropped.
+pub struct Outside {
+    namespace: String,
+    server: Option<Child>,
+}
+
+impl Outside {
+    /// The server's address (of a range reserved for documentation).
+    pub const ADDRESS: &'static str = "198.51.100.2";
+    /// What `http://<ADDRESS>/hello` answers.
+    pub const HELLO: &'static str = "hello from outside";
+
+    /// Sets it up; `files` is a directory for the server's page.
+    pub fn start(files: &Path) -> Result<Self> {
+        let namespace = format!("cfd-outside-{}", std::process::id());
+        let mut outside = Self { namespace: namespace.clone(), server: None };
+        let (host_end, far_end) = (format!("cfo{}", std::process::id()), "eth0");
+        ip(&["netns", "add", &namespace])?;
+        ip(&["link", "add", &host_end, "type", "veth", "peer", "name", far_end, "netns", &namespace])?;
+        ip(&["address", "add", "198.51.100.1/30", "dev", &host_end])?;
+        ip(&["link", "set", &host_end, "up"])?;
+        ip(&["-n", &namespace, "address", "add", "198.51.100.2/30", "dev", far_end])?;
+        ip(&["-n", &namespace, "link", "set", far_end, "up"])?;
+        std::fs::write(files.join("hello"), Self::HELLO)?;
+        let server = Command::new("ip")
+            .args(["netns", "exec", &namespace, "busybox", "httpd", "-f", "-p", "80", "-h"])
+            .arg(files)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("start the outside server")?;
+        outside.server = Some(server);
+        eventually(Duration::from_secs(10), || {
+            Ok(std::net::TcpStream::connect((Self::ADDRESS, 80)).ok().map(drop))
+        })
+        .context("the outside server does not listen")?;
+        Ok(outside)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+        // The veth pair goes with the namespace.
+        let _ = ip(&["netns", "delete", &self.namespace]);
+    }
+}
+
+fn ip(args: &[&str]) -> Result<String> {
+    Invocation::new("ip", args).ok()
+}
