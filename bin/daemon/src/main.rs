@@ -8,6 +8,8 @@
 //!            └── server ── routes ── error     HTTP in, Docker's words out
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod config;
 mod containers;
 mod engine;

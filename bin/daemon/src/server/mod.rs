@@ -6,6 +6,8 @@ mod hijack;
 mod listener;
 mod params;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod version;
 
