@@ -1,1 +1,47 @@
-//! Placeholder while the workspace is laid out.
+//! Networks of containers: everything that is done with rtnetlink, and the one nftables table.
+//!
+//! ```text
+//!  host's network namespace                     the container's, owned by its shim
+//!  ┌──────────────────────────────┐   process   ┌───────────────────────────────┐
+//!  │ cfd-<instance> ── host end ──┼─────────────┼─ eth0 (address, MAC)          │
+//!  │ gateway, NAT                 │             └───────────────────────────────┘
+//!  │                              │   hyperv    ┌───────────────────────────────┐
+//!  │                ── host end ──┼─────────────┼─ eth0 ◄─tc─► tap0 ── QEMU ──┐ │
+//!  └──────────────────────────────┘             └─────────────────────────────┼─┘
+//!                                                 guest: eth0 (address, MAC) ◄┘
+//! ```
+//!
+//! Who calls what:
+//!
+//! * **daemon**: [`free_subnet`], [`ensure_bridge`], [`remove_bridge`], [`leftover_links`], [`delete_link`],
+//!   [`Subnet`], [`mac_for`];
+//! * **shim**, while it has one thread: [`HostLink::open`] *before* it unshares its network namespace, then
+//!   [`HostLink::connect`] with a handle of the new one, then inside it [`configure`] (process level),
+//!   [`tap_for_vm`] (hyperv) or [`loopback_up`] (no network);
+//! * **guest's agent**: [`configure_guest`] or [`loopback_up`].
+//!
+//! Whatever a shim makes disappears with its namespace, so there is nothing to undo there. Address records belong to
+//! the store. No call here starts another program, but `nft` once when a daemon starts.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod address;
+mod bridge;
+mod error;
+mod guest;
+mod link;
+mod nat;
+mod netlink;
+mod redirect;
+mod subnet;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+pub use address::{InvalidSubnet, Subnet, mac_for};
+pub use bridge::{BridgeConfig, delete_link, ensure_bridge, leftover_links, remove_bridge};
+pub use error::NetError;
+pub use guest::{GuestNetwork, configure_guest};
+pub use link::{CONTAINER_INTERFACE, HostLink, configure, loopback_up};
+pub use subnet::{free_subnet, is_free};
+pub use tap::tap_for_vm;

@@ -39,7 +39,7 @@ pub enum CgroupError {
         limit: &'static str,
     },
     /// A file of the hierarchy.
-    #[error("{path}: {source}")]
+    #[error("control group file {path}")]
     File {
         /// Which.
         path: PathBuf,

@@ -1,0 +1,127 @@
+//! The bridge of a network, and what its containers left on the host.
+
+use std::net::Ipv4Addr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+
+use crate::address::parse_mac;
+use crate::link::{address_message, set_up};
+use crate::netlink::{Link, Request, Rtnl};
+use crate::{NetError, Subnet, mac_for, nat};
+
+/// A bridge with outbound NAT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// The interface's name, at most 15 bytes.
+    pub name: String,
+    /// Its address.
+    pub gateway: Ipv4Addr,
+    /// The subnet's prefix length, 1 to 30.
+    pub prefix: u8,
+    /// The MTU.
+    pub mtu: u32,
+    /// The nftables table (family `ip`) that holds its rules and nothing else.
+    pub nft_table: String,
+}
+
+/// Makes the bridge, or brings an existing one to this state; then switches on IPv4 forwarding and outbound NAT.
+///
+/// An error for which [`NetError::bridge_is_up`] holds means that only the latter failed: containers reach each
+/// other and the host, but nothing beyond.
+pub fn ensure_bridge(config: &BridgeConfig) -> Result<(), NetError> {
+    let mut rtnl = Rtnl::open()?;
+    let index = match find_bridge(&mut rtnl, &config.name)? {
+        Some(link) => link.index,
+        None => create_bridge(&mut rtnl, config)?,
+    };
+    let doing = format!("set up bridge {}", config.name);
+    let mut requests = Vec::new();
+    let mut has_address = false;
+    for old in rtnl.addresses()?.into_iter().filter(|address| address.index == index) {
+        if (old.address, old.prefix) == (config.gateway, config.prefix) {
+            has_address = true;
+        } else {
+            // An earlier subnet of the same bridge.
+            let message = RouteNetlinkMessage::DelAddress(address_message(index, old.address, old.prefix));
+            requests.push(Request::new(message, 0, doing.as_str()));
+        }
+    }
+    if !has_address {
+        let message = RouteNetlinkMessage::NewAddress(address_message(index, config.gateway, config.prefix));
+        requests.push(Request::new(message, NLM_F_CREATE | NLM_F_REPLACE, doing.as_str()));
+    }
+    let mut up = set_up(index);
+    up.attributes.push(LinkAttribute::Mtu(config.mtu));
+    requests.push(Request::new(RouteNetlinkMessage::SetLink(up), 0, doing.as_str()));
+    rtnl.send(requests)?;
+
+    nat::enable_forwarding()?;
+    let subnet = Subnet::new(config.gateway, config.prefix)
+        .map_err(|error| NetError::NftRefused(error.to_string()))?;
+    nat::install(&config.nft_table, &config.name, subnet)
+}
+
+/// Removes the bridge and its table. What is not there is no error.
+pub fn remove_bridge(name: &str, nft_table: &str) -> Result<(), NetError> {
+    let mut rtnl = Rtnl::open()?;
+    if find_bridge(&mut rtnl, name)?.is_some() {
+        delete(&mut rtnl, name)?;
+    }
+    nat::remove(nft_table)
+}
+
+/// The host ends of veth pairs whose names start with `prefix`: those of containers that live, and those that a
+/// crash has left. The caller knows which containers live.
+pub fn leftover_links(prefix: &str) -> Result<Vec<String>, NetError> {
+    let links = Rtnl::open()?.links()?;
+    let ours = links.into_iter().filter(|link| link.kind == "veth" && link.name.starts_with(prefix));
+    Ok(ours.map(|link| link.name).collect())
+}
+
+/// Deletes an interface (of a veth pair: both ends). One that is gone is no error.
+pub fn delete_link(name: &str) -> Result<(), NetError> {
+    delete(&mut Rtnl::open()?, name)
+}
+
+pub(crate) fn delete(rtnl: &mut Rtnl, name: &str) -> Result<(), NetError> {
+    let mut message = LinkMessage::default();
+    message.attributes.push(LinkAttribute::IfName(name.to_owned()));
+    let request = Request::new(RouteNetlinkMessage::DelLink(message), 0, format!("delete interface {name}"));
+    match rtnl.send(vec![request]) {
+        Err(error) if error.is(Errno::NODEV) => Ok(()),
+        result => result,
+    }
+}
+
+fn find_bridge(rtnl: &mut Rtnl, name: &str) -> Result<Option<Link>, NetError> {
+    match rtnl.find_link(name)? {
+        Some(link) if link.kind != "bridge" => Err(NetError::NotABridge(name.to_owned())),
+        found => Ok(found),
+    }
+}
+
+fn create_bridge(rtnl: &mut Rtnl, config: &BridgeConfig) -> Result<u32, NetError> {
+    let mut message = LinkMessage::default();
+    message.header.interface_family = AddressFamily::Unspec;
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes = vec![
+        LinkAttribute::IfName(config.name.clone()),
+        LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+        // A bridge without a MAC of its own takes its lowest port's, and changes it under the containers' feet.
+        LinkAttribute::Address(parse_mac(&mac_for(config.gateway))?.to_vec()),
+    ];
+    let doing = format!("create bridge {}", config.name);
+    let request = Request::new(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, doing);
+    match rtnl.send(vec![request]) {
+        // Somebody was faster; it may only be a bridge all the same.
+        Err(error) if error.is(Errno::EXIST) => {
+            find_bridge(rtnl, &config.name)?.map(|link| link.index).ok_or(error)
+        }
+        Err(error) => Err(error),
+        Ok(()) => rtnl.index_of(&config.name),
+    }
+}
