@@ -1,1 +1,147 @@
-//! Placeholder while the workspace is laid out.
+//! Virtual machines for containers: starting one in a jail, its channels, and its end.
+//!
+//! A [`Hypervisor`] starts a [`Vm`]; what hypervisors differ in is data ([`Capabilities`]), not further methods. What
+//! runs in the VM is not this crate's matter: it hands out the byte streams to the guest and knows when the VM ended
+//! and why. [`qemu`] is the first hypervisor, [`jail`] runs its process, [`disk`] makes the writable disk.
+//!
+//! ```text
+//!   Hypervisor::start                    guest powers off, panics          kill, or the shim's end
+//! ───────────────────► jailed ──► runs ──────────────────────────► paused ────────────────────────► gone
+//!                        │                                            (last words are read)
+//!                        └─ not started: Error with the process's own words
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod disk;
+pub mod jail;
+pub mod qemu;
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+/// A way to run VMs.
+#[async_trait]
+pub trait Hypervisor: Send + Sync {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+    /// Starts a VM. On failure nothing is left running.
+    async fn start(&self, config: VmConfig) -> Result<StartedVm, Error>;
+}
+
+/// What a hypervisor can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Whether the guest's processor is the hardware's (else it is emulated, some 18 times slower).
+    pub hardware: bool,
+    /// Whether a VM can be saved and started again as private copies.
+    pub clones: bool,
+}
+
+/// A VM.
+#[async_trait]
+pub trait Vm: Send + Sync {
+    /// The VM worker process's PID on the host.
+    fn pid(&self) -> i32;
+    /// The hypervisor's name and version: `qemu 7.2.22`.
+    fn version(&self) -> String;
+    /// Waits for the end of the VM, and says why in words for the user.
+    async fn ended(&self) -> String;
+    /// Why it ended, if it has.
+    fn ended_now(&self) -> Option<String>;
+    /// The last that hypervisor and guest console had to say; may be empty.
+    async fn last_words(&self) -> String;
+    /// Ends it at once and waits until the process is gone. Idempotent.
+    async fn kill(&self);
+}
+
+/// A VM that was started, with its channels. The guest is not up yet.
+pub struct StartedVm {
+    /// The VM.
+    pub vm: Arc<dyn Vm>,
+    /// The host's end of the agent's port.
+    pub agent: UnixStream,
+    /// The host's end of the share port.
+    pub share: UnixStream,
+}
+
+/// What to start.
+pub struct VmConfig {
+    /// The container's ID, which the process's command line shows.
+    pub id: String,
+    /// The hypervisor's program.
+    pub program: PathBuf,
+    /// Guest kernel.
+    pub kernel: PathBuf,
+    /// Initial RAM disk.
+    pub initrd: PathBuf,
+    /// Memory in bytes, rounded up to MiB.
+    pub memory: u64,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Whether to use `/dev/kvm`.
+    pub kvm: bool,
+    /// The first disk: the image, read-only.
+    pub image: PathBuf,
+    /// The second disk: the container's own.
+    pub writable: PathBuf,
+    /// The TAP device that joins the guest to the container's network.
+    pub tap: Option<OwnedFd>,
+    /// The network interface's MAC address.
+    pub mac: String,
+    /// The jail.
+    pub jail: JailConfig,
+}
+
+/// Where and as whom the VM worker process runs.
+#[derive(Clone, Debug)]
+pub struct JailConfig {
+    /// The `cofferdam-oci` helper.
+    pub helper: PathBuf,
+    /// User and group ID.
+    pub uid: u32,
+    /// An existing directory to mount the jail's root on.
+    pub root: PathBuf,
+    /// The control group, which exists.
+    pub cgroup: String,
+}
+
+/// A VM could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file that it needs.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A call to the kernel.
+    #[error("{doing}: {source}")]
+    Os {
+        /// What for.
+        doing: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The jail or the program in it could not be started.
+    #[error("cannot start the VM worker process: {0}")]
+    Jail(String),
+    /// The hypervisor ended at once; its last words.
+    #[error("the hypervisor ended while starting: {0}")]
+    Died(String),
+    /// A template disk could not be made.
+    #[error("mkfs.ext4: {0}")]
+    Mkfs(String),
+}
+
+impl Error {
+    fn os(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Os { doing, source }
+    }
+}

@@ -1,0 +1,71 @@
+//! The shim's side of `cofferdam-oci jail` and `cofferdam-oci share`.
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use cofferdam_model::JailReply;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+
+use crate::Error;
+
+/// A helper that stays as long as this value lives.
+pub struct Supervisor {
+    socket: BufReader<UnixStream>,
+}
+
+impl Supervisor {
+    /// Starts `cofferdam-oci <verb>`, passes descriptors and the request, and waits for the answer: the PID of what
+    /// was started.
+    pub async fn start(
+        helper: &Path,
+        verb: &str,
+        request: &impl Serialize,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(i32, Self), Error> {
+        let (ours, theirs) = StdUnixStream::pair().map_err(Error::os("socket pair"))?;
+        cofferdam_sys::unix::send_fds(&ours, fds).map_err(Error::os("pass descriptors"))?;
+        let child = Command::new(helper)
+            .arg(verb)
+            .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(|source| Error::File { path: helper.to_owned(), source })?;
+        // Whoever hosts this code reaps every child; the socket says when this one ends.
+        drop(child);
+        ours.set_nonblocking(true).map_err(Error::os("socket"))?;
+        let mut socket = BufReader::new(UnixStream::from_std(ours).map_err(Error::os("socket"))?);
+        let mut line = serde_json::to_vec(request).map_err(|error| Error::Jail(error.to_string()))?;
+        line.push(b'\n');
+        socket.get_mut().write_all(&line).await.map_err(Error::os("helper request"))?;
+        let mut supervisor = Self { socket };
+        match supervisor.reply().await {
+            Some(JailReply::Started { pid }) => Ok((pid, supervisor)),
+            Some(JailReply::Failed { message }) => Err(Error::Jail(message)),
+            Some(JailReply::Ended { status }) => Err(Error::Jail(status)),
+            None => Err(Error::Jail(format!("{} {verb} ended without an answer", helper.display()))),
+        }
+    }
+
+    /// Waits for the end of what was started.
+    pub async fn ended(&mut self) -> String {
+        match self.reply().await {
+            Some(JailReply::Ended { status }) => status,
+            _ => "its supervisor ended".to_owned(),
+        }
+    }
+
+    /// Asks for the end of what was started; [`Supervisor::ended`] tells when it has come.
+    pub async fn end(&mut self) {
+        self.socket.get_mut().shutdown().await.ok();
+    }
+
+    async fn reply(&mut self) -> Option<JailReply> {
+        let mut line = String::new();
+        self.socket.read_line(&mut line).await.ok()?;
+        serde_json::from_str(&line).ok()
+    }
+}

@@ -1,0 +1,253 @@
+//! QEMU: a q35 machine with virtio devices, with KVM or its software emulator.
+
+mod command;
+mod qmp;
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cofferdam_model::JailSpec;
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, watch};
+
+use self::command::CommandLine;
+use self::qmp::{Qmp, QmpEvent};
+use crate::jail::Supervisor;
+use crate::{Capabilities, Error, Hypervisor, StartedVm, Vm, VmConfig};
+
+/// How much of QEMU's standard error and of the console is kept as last words.
+const LAST_WORDS: usize = 4 << 10;
+
+/// How long QEMU may take to answer on QMP. It answers before the guest boots, in some 30 ms.
+const QMP_TIME: Duration = Duration::from_secs(20);
+
+/// The most threads of a worker: one for each virtual CPU and this many for disks and the rest.
+const EXTRA_THREADS: u64 = 80;
+
+/// Memory that QEMU itself uses beside the guest's: its code and heap, device queues, and the emulator's code cache.
+#[must_use]
+pub fn memory_overhead(kvm: bool) -> u64 {
+    let own: u64 = 96;
+    (own + if kvm { 0 } else { command::TCG_CODE_MIB }) << 20
+}
+
+/// QEMU.
+pub struct Qemu {
+    /// Whether it uses KVM.
+    pub kvm: bool,
+    /// The names of the agent's port and the share port.
+    pub ports: [&'static str; 2],
+}
+
+#[async_trait]
+impl Hypervisor for Qemu {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { hardware: self.kvm, clones: true }
+    }
+
+    async fn start(&self, config: VmConfig) -> Result<StartedVm, Error> {
+        for path in [&config.program, &config.kernel, &config.initrd] {
+            File::open(path).map_err(file(path))?;
+        }
+        let image = File::open(&config.image).map_err(file(&config.image))?;
+        let writable =
+            OpenOptions::new().read(true).write(true).open(&config.writable).map_err(file(&config.writable))?;
+        let pair = || StdUnixStream::pair().map_err(Error::os("socket pair"));
+        let ((agent, agent_there), (share, share_there), (qmp, qmp_there), (stderr, stderr_there)) =
+            (pair()?, pair()?, pair()?, pair()?);
+        // In the order of the indices in `command`; standard error last.
+        let mut fds =
+            vec![image.as_fd(), writable.as_fd(), agent_there.as_fd(), share_there.as_fd(), qmp_there.as_fd()];
+        fds.extend(config.tap.as_ref().map(AsFd::as_fd));
+        fds.push(stderr_there.as_fd());
+        let spec = self.jail_spec(&config);
+        let (pid, supervisor) = Supervisor::start(&config.jail.helper, "jail", &spec, &fds).await?;
+        drop((agent_there, share_there, qmp_there, stderr_there, image, writable, config.tap));
+
+        let words = Arc::new(Mutex::new(Vec::new()));
+        let stderr_done = tokio::spawn(keep_tail(tokio_stream(stderr)?, Arc::clone(&words)));
+        let (ended, ended_seen) = watch::channel(None);
+        let (kill, killed) = mpsc::channel(1);
+        let ended = Arc::new(ended);
+        tokio::spawn(supervise(supervisor, killed, Arc::clone(&ended)));
+        let mut vm = QemuVm { pid, qmp: None, stderr: words, ended: ended_seen, kill };
+
+        match tokio::time::timeout(QMP_TIME, Qmp::connect(tokio_stream(qmp)?)).await {
+            Ok(Ok((qmp, events))) => {
+                let qmp = Arc::new(qmp);
+                vm.qmp = Some(Arc::clone(&qmp));
+                tokio::spawn(watch_events(events, qmp, Arc::clone(&vm.stderr), ended));
+                Ok(StartedVm { vm: Arc::new(vm), agent, share })
+            }
+            Ok(Err(_)) | Err(_) => {
+                vm.kill().await;
+                tokio::time::timeout(Duration::from_secs(1), stderr_done).await.ok();
+                let mut text = vm.last_words().await;
+                if text.is_empty() {
+                    text = vm.ended_now().unwrap_or_else(|| "it said nothing".to_owned());
+                }
+                Err(Error::Died(text))
+            }
+        }
+    }
+}
+
+impl Qemu {
+    fn jail_spec(&self, config: &VmConfig) -> JailSpec {
+        let command = CommandLine {
+            program: &config.program.to_string_lossy(),
+            id: &config.id,
+            memory: config.memory,
+            cpus: config.cpus,
+            kvm: self.kvm,
+            tap: config.tap.is_some(),
+            mac: &config.mac,
+            ports: self.ports,
+        };
+        JailSpec {
+            command: command.build(),
+            root: config.jail.root.clone(),
+            files: vec![
+                (config.kernel.clone(), PathBuf::from(command::KERNEL)),
+                (config.initrd.clone(), PathBuf::from(command::INITRD)),
+            ],
+            kvm: self.kvm,
+            uid: config.jail.uid,
+            threads: EXTRA_THREADS + u64::from(config.cpus),
+            cgroup: config.jail.cgroup.clone(),
+            hostname: config.id.chars().take(12).collect(),
+        }
+    }
+}
+
+/// A VM run by QEMU.
+struct QemuVm {
+    pid: i32,
+    qmp: Option<Arc<Qmp>>,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    ended: watch::Receiver<Option<String>>,
+    kill: mpsc::Sender<()>,
+}
+
+#[async_trait]
+impl Vm for QemuVm {
+    fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    fn version(&self) -> String {
+        self.qmp.as_ref().map_or_else(|| "qemu".to_owned(), |qmp| format!("qemu {}", qmp.version()))
+    }
+
+    async fn ended(&self) -> String {
+        let mut ended = self.ended.clone();
+        let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        reason.unwrap_or_else(|| "the VM worker process was lost".to_owned())
+    }
+
+    fn ended_now(&self) -> Option<String> {
+        self.ended.borrow().clone()
+    }
+
+    async fn last_words(&self) -> String {
+        let mut words = text(&self.stderr);
+        if let Some(qmp) = &self.qmp {
+            words.push_str(&console(qmp).await);
+        }
+        words.trim().to_owned()
+    }
+
+    async fn kill(&self) {
+        self.kill.send(()).await.ok();
+        // The channel closes when the process is gone.
+        self.kill.closed().await;
+    }
+}
+
+/// Waits for the end of QEMU's process, and brings it about when asked.
+async fn supervise(
+    mut supervisor: Supervisor,
+    mut kill: mpsc::Receiver<()>,
+    ended: Arc<watch::Sender<Option<String>>>,
+) {
+    let status = tokio::select! {
+        status = supervisor.ended() => status,
+        _ = kill.recv() => {
+            supervisor.end().await;
+            supervisor.ended().await
+        }
+    };
+    ended.send_if_modified(|reason| {
+        let first = reason.is_none();
+        reason.get_or_insert_with(|| format!("the VM worker process ended: {status}"));
+        first
+    });
+    drop(kill);
+}
+
+/// Learns from QMP's events that the guest has ended; keeps its last words while they can be read.
+async fn watch_events(
+    mut events: mpsc::Receiver<QmpEvent>,
+    qmp: Arc<Qmp>,
+    words: Arc<Mutex<Vec<u8>>>,
+    ended: Arc<watch::Sender<Option<String>>>,
+) {
+    while let Some(event) = events.recv().await {
+        let reason = match (event.name.as_str(), event.reason.as_str()) {
+            ("GUEST_PANICKED", _) | ("SHUTDOWN", "guest-panic" | "guest-reset") => {
+                "the guest kernel stopped (panic or reset)"
+            }
+            ("SHUTDOWN", "guest-shutdown") => "the guest powered itself off",
+            ("SHUTDOWN", _) => "the hypervisor was told to end",
+            _ => continue,
+        };
+        let said = console(&qmp).await;
+        words.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(said.as_bytes());
+        ended.send_if_modified(|current| {
+            let first = current.is_none();
+            current.get_or_insert_with(|| reason.to_owned());
+            first
+        });
+    }
+}
+
+/// What the guest's console holds that was not read yet.
+async fn console(qmp: &Qmp) -> String {
+    let arguments = json!({ "device": command::CONSOLE, "size": 65536, "format": "utf8" });
+    let answer = tokio::time::timeout(Duration::from_secs(1), qmp.execute("ringbuf-read", arguments)).await;
+    let Ok(Ok(value)) = answer else { return String::new() };
+    let text: String = value.as_str().unwrap_or_default().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    let start = text.char_indices().rev().nth(LAST_WORDS).map_or(0, |(at, _)| at);
+    text[start..].to_owned()
+}
+
+/// Keeps the last bytes of what is read.
+async fn keep_tail(mut stream: UnixStream, tail: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = vec![0; 1024];
+    while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.extend_from_slice(&buffer[..count]);
+        let excess = tail.len().saturating_sub(LAST_WORDS);
+        tail.drain(..excess);
+    }
+}
+
+fn text(bytes: &Arc<Mutex<Vec<u8>>>) -> String {
+    String::from_utf8_lossy(&bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+}
+
+fn tokio_stream(stream: StdUnixStream) -> Result<UnixStream, Error> {
+    stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map_err(Error::os("socket"))
+}
+
+fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    move |source| Error::File { path: path.to_owned(), source }
+}
