@@ -104,7 +104,10 @@ pub(crate) fn parse_mac(text: &str) -> Result<[u8; 6], NetError> {
     let mut mac = [0; 6];
     let mut parts = text.split(':');
     for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2).ok_or_else(invalid)?;
+        let part = parts
+            .next()
+            .filter(|part| part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit()))
+            .ok_or_else(invalid)?;
         *byte = u8::from_str_radix(part, 16).ok().ok_or_else(invalid)?;
     }
     if parts.next().is_some() || mac[0] & 1 == 1 || mac == [0; 6] {

@@ -7,7 +7,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 
 use crate::NetError;
 use crate::address::parse_mac;
-use crate::link::{CONTAINER_INTERFACE, address_and_route, loopback_request, set_up};
+use crate::link::{CONTAINER_INTERFACE, address_and_route, address_message, loopback_request, set_up};
 use crate::netlink::{Link, Request, Rtnl};
 
 /// What the guest's card is to become.
@@ -26,7 +26,8 @@ pub struct GuestNetwork {
 }
 
 /// Configures the one network card: MAC address, the name `eth0`, MTU, address, default route; and loopback. A clone
-/// wakes up with its template's MAC address, so the card is taken down first and comes up with its own.
+/// wakes up with its template's MAC and perhaps IP address: the card is taken down first and comes up with its own
+/// only.
 pub fn configure_guest(network: &GuestNetwork) -> Result<(), NetError> {
     let mut rtnl = Rtnl::open()?;
     let card = single_card(&rtnl.links()?)?;
@@ -50,6 +51,17 @@ pub fn configure_guest(network: &GuestNetwork) -> Result<(), NetError> {
         set(identity, "name and address"),
         set(set_up(card.index), "bring up"),
     ];
+    for old in rtnl.addresses()?.into_iter().filter(|old| old.index == card.index) {
+        if (old.address, old.prefix) != (network.address, network.prefix) {
+            let message =
+                RouteNetlinkMessage::DelAddress(address_message(card.index, old.address, old.prefix));
+            requests.push(Request::new(
+                message,
+                0,
+                format!("remove the old address of interface {}", card.name),
+            ));
+        }
+    }
     requests.extend(address_and_route(card.index, network.address, network.prefix, network.gateway));
     rtnl.send(requests)
 }

@@ -37,7 +37,8 @@ impl HostLink {
     }
 
     /// Makes the veth pair: `network.host_interface` on the bridge, and `eth0` with its MAC address in the network
-    /// namespace `namespace`; both up. It goes away with that namespace.
+    /// namespace `namespace`, which [`configure`] or [`crate::tap_for_vm`] brings up. It goes away with that
+    /// namespace.
     pub fn connect(&mut self, network: &BridgeNetwork, namespace: impl AsFd) -> Result<(), NetError> {
         let bridge = self.0.index_of(&network.bridge)?;
         let request = || -> Result<Request, NetError> {
@@ -61,9 +62,8 @@ impl HostLink {
 }
 
 fn veth_pair(network: &BridgeNetwork, bridge: u32, namespace: i32) -> Result<LinkMessage, NetError> {
+    // The kernel refuses to bring this end up (ENOTCONN) before it has the other.
     let mut peer = LinkMessage::default();
-    peer.header.flags = LinkFlags::Up;
-    peer.header.change_mask = LinkFlags::Up;
     peer.attributes = vec![
         LinkAttribute::IfName(CONTAINER_INTERFACE.to_owned()),
         LinkAttribute::Address(parse_mac(&network.mac)?.to_vec()),
@@ -95,9 +95,18 @@ pub fn loopback_up() -> Result<(), NetError> {
 pub fn configure(network: &BridgeNetwork) -> Result<(), NetError> {
     let mut rtnl = Rtnl::open()?;
     let index = rtnl.index_of(CONTAINER_INTERFACE)?;
-    let mut requests = vec![loopback_request()];
+    let mut requests = vec![loopback_request(), up_request(index)];
     requests.extend(address_and_route(index, network.address, network.prefix, network.gateway));
     rtnl.send(requests)
+}
+
+/// Brings the container's interface up.
+pub(crate) fn up_request(index: u32) -> Request {
+    Request::new(
+        RouteNetlinkMessage::SetLink(set_up(index)),
+        0,
+        format!("bring up interface {CONTAINER_INTERFACE}"),
+    )
 }
 
 pub(crate) fn loopback_request() -> Request {

@@ -10,7 +10,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
 
 use crate::NetError;
-use crate::link::{CONTAINER_INTERFACE, loopback_request, set_up};
+use crate::link::{CONTAINER_INTERFACE, loopback_request, set_up, up_request};
 use crate::netlink::{Request, Rtnl};
 use crate::redirect::redirect;
 
@@ -28,6 +28,7 @@ pub fn tap_for_vm(network: &BridgeNetwork) -> Result<OwnedFd, NetError> {
     up.attributes.push(LinkAttribute::Mtu(network.mtu));
     let mut requests = vec![
         loopback_request(),
+        up_request(outer),
         Request::new(RouteNetlinkMessage::SetLink(up), 0, format!("bring up interface {TAP}")),
     ];
     requests.extend(redirect(outer, inner));
