@@ -14,8 +14,8 @@ fn of_spec(spec: &Spec) -> Result<Cgroup, Failure> {
 
 /// Moves this process into the container's cgroup.
 pub fn join(spec: &Spec) -> Result<(), Failure> {
-    let pid = rustix::process::getpid().as_raw_nonzero().get();
-    of_spec(spec)?.add(pid).map_err(|error| Failure::from_chain(&error))
+    // 0 is the writer itself, whatever its PID is called in which PID namespace.
+    of_spec(spec)?.add(0).map_err(|error| Failure::from_chain(&error))
 }
 
 /// cgroup v2 has no device controller: the rules become a program on the container's cgroup, before the container's

@@ -134,8 +134,8 @@ fn listen(directory: &Path) -> Result<UnixListener, Failure> {
 /// The init process sends only its outermost words; what it said about the program to run is complete.
 fn explain(error: &LibcontainerError, diagnosis: Option<Diagnosis>) -> Failure {
     let failure = Failure::from_chain(error);
-    if let Some((_, refusal)) = failure.message.split_once("exec process failed with error exec: ") {
-        return Failure::from_text(format!("exec: {refusal}"));
+    if let Some(refusal) = failure.message.find("exec: \"") {
+        return Failure::from_text(&failure.message[refusal..]);
     }
     match diagnosis.and_then(Diagnosis::first) {
         Some(cause) if !failure.message.contains(&cause) => Failure::new(failure.message, cause),

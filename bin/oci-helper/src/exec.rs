@@ -34,9 +34,10 @@ fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
         serde_json::from_str(&request.process).map_err(|error| Failure::new("process", error))?;
     adapt::adapt(&mut process)?;
     let spec = Spec::load(&request.config).map_err(|error| Failure::new(request.config.display(), error))?;
-    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
-
-    enter(request.init, &spec, &process)?;
+    
+    let init = ProcessHandle::open(request.init).map_err(|error| Failure::new("container is not running", error))?;
+    // Takes effect for the child. All else is for the child to join: this process stays outside.
+    nix::sched::setns(&init, CloneFlags::CLONE_NEWPID).map_err(|error| Failure::new("container's PIDs", error))?;
 
     let (console, theirs) = if request.terminal { pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
     let (mut verdict, report) = pipe()?;
@@ -44,7 +45,7 @@ fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
         None => {
             drop((verdict, console));
             let stdio = theirs.map_or(Stdio::Streams(streams.fds), Stdio::Console);
-            let message = become_process(&process, seccomp.as_ref(), stdio);
+            let message = become_process(&init, &spec, &process, stdio);
             let mut report = report;
             let _ = report.write_all(message.as_bytes());
             std::process::exit(255);
@@ -63,10 +64,8 @@ fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
     }
 }
 
-/// Moves this process into the container's cgroups and namespaces; for PIDs it takes effect at the next fork.
-fn enter(init: i32, spec: &Spec, process: &Process) -> Result<(), Failure> {
-    let gone = |error| Failure::new("container is not running", error);
-    let handle = ProcessHandle::open(init).map_err(gone)?;
+/// Moves this process into the container's cgroup and namespaces.
+fn enter(init: &ProcessHandle, spec: &Spec, process: &Process) -> Result<(), Failure> {
     if let Some(score) = process.oom_score_adj() {
         fs::write("/proc/self/oom_score_adj", score.to_string())
             .map_err(|error| Failure::new("oom_score_adj", error))?;
@@ -76,12 +75,11 @@ fn enter(init: i32, spec: &Spec, process: &Process) -> Result<(), Failure> {
     }
     cgroups::join(spec)?;
     let namespaces = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWNET
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWCGROUP;
-    nix::sched::setns(handle, namespaces).map_err(|error| Failure::new("container's namespaces", error))
+    nix::sched::setns(init, namespaces).map_err(|error| Failure::new("container's namespaces", error))
 }
 
 enum Stdio {
@@ -90,8 +88,9 @@ enum Stdio {
 }
 
 /// Turns the forked child into the process. Returns only why it could not.
-fn become_process(process: &Process, seccomp: Option<&LinuxSeccomp>, stdio: Stdio) -> String {
-    match prepare(process, seccomp, stdio) {
+fn become_process(init: &ProcessHandle, spec: &Spec, process: &Process, stdio: Stdio) -> String {
+    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    match enter(init, spec, process).and_then(|()| prepare(process, seccomp, stdio)) {
         Ok(()) => program::run(process),
         Err(failure) => failure.message,
     }
