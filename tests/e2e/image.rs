@@ -178,15 +178,26 @@ fn pull(case: &Case) -> Result<()> {
 fn pull_with_credentials(case: &Case) -> Result<()> {
     let dir = case.directory()?;
     std::fs::create_dir_all(&dir)?;
-    // user: tester, password: "in the clear"; bcrypt, as docker-registry wants it (made with htpasswd -B).
     let line = match Invocation::new("htpasswd", &["-nbB", "tester", "clear"]).ok() {
         Ok(line) => line,
         Err(_) => return Err(Skip::because("no htpasswd here (package apache2-utils)")),
     };
     let registry = Registry::start_with(&dir, &line)?;
+    let login = [("Authorization", "Basic dGVzdGVyOmNsZWFy")];
+    registry.push_as(&login, &sample("private")?, "private/app", "1")?;
     let name = format!("{}/private/app:1", registry.address);
     let error = case.docker(&["pull", &name])?.fails(1)?;
     check!(error.contains("auth") || error.contains("denied") || error.contains("401"), "{error}");
+    // As `docker login` would have left it; base64 of the user and the password.
+    let config = dir.join("config");
+    std::fs::create_dir_all(&config)?;
+    let auths = serde_json::json!({"auths": {&registry.address: {"auth": "dGVzdGVyOmNsZWFy"}}});
+    std::fs::write(config.join("config.json"), auths.to_string())?;
+    for client in [case.docker(&["pull", &name])?, case.cofferdam(&["pull", &name])?] {
+        client.env("DOCKER_CONFIG", &config).ok()?;
+    }
+    check_eq!(case.run(&[&name, "cat", "/text"])?.ok()?, "private");
+    case.docker(&["rmi", &name])?.ok()?;
     Ok(())
 }
 

@@ -1,6 +1,8 @@
 //! One `cofferdamd` on roots of its own.
 
+use std::ffi::OsString;
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -19,13 +21,20 @@ pub struct Daemon {
     dir: PathBuf,
     instance: String,
     flags: Vec<String>,
+    /// What stands before the daemon's own command line.
+    wrapper: Vec<String>,
     programs: Programs,
 }
 
-struct Programs {
-    daemon: PathBuf,
-    cofferdam: PathBuf,
-    docker: PathBuf,
+/// The programs that a daemon is and is driven by.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `cofferdamd`, beside which its shim and helper are.
+    pub daemon: PathBuf,
+    /// `cofferdam`.
+    pub cofferdam: PathBuf,
+    /// The stock CLI.
+    pub docker: PathBuf,
 }
 
 impl Daemon {
@@ -41,17 +50,24 @@ impl Daemon {
         let instance = host.next_instance();
         let dir = host.directory(&format!("{name}-{instance}"))?;
         host.remember(&instance, &dir);
+        let programs = Programs {
+            daemon: host.binary("cofferdamd"),
+            cofferdam: host.binary("cofferdam"),
+            docker: host.docker().to_owned(),
+        };
+        Self::at(dir, &instance, programs, flags)
+    }
+
+    /// The same outside of the table: in an existing directory, under this instance name.
+    pub fn at(dir: PathBuf, instance: &str, programs: Programs, flags: &[&str]) -> Result<Self> {
         std::fs::create_dir_all(dir.join("client"))?;
         Ok(Self {
             child: Mutex::new(None),
             dir,
-            instance,
+            instance: instance.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
-            programs: Programs {
-                daemon: host.binary("cofferdamd"),
-                cofferdam: host.binary("cofferdam"),
-                docker: host.docker().to_owned(),
-            },
+            wrapper: Vec::new(),
+            programs,
         })
     }
 
@@ -59,6 +75,13 @@ impl Daemon {
     #[must_use]
     pub fn with_program(mut self, program: PathBuf) -> Self {
         self.programs.daemon = program;
+        self
+    }
+
+    /// Runs the daemon through a command that ends by executing its arguments.
+    #[must_use]
+    pub fn with_wrapper(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -78,8 +101,11 @@ impl Daemon {
     /// The command that starts it, for cases in which it must refuse to.
     pub fn command(&self, env: &[(&str, &str)]) -> Result<Command> {
         let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let mut command = Command::new(&self.programs.daemon);
+        let mut words: Vec<OsString> = self.wrapper.iter().map(OsString::from).collect();
+        words.push(self.programs.daemon.clone().into());
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
             .arg("--data-root")
             .arg(self.data_root())
             .arg("--exec-root")
@@ -90,6 +116,8 @@ impl Daemon {
             .args(["--host", &self.url()])
             .args(&self.flags)
             .envs(env.iter().copied())
+            // Ctrl-C at a terminal is for the caller, who then ends the daemon in good order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

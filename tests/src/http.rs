@@ -36,41 +36,20 @@ impl Response {
 
     /// The `message` of a Docker-style error.
     #[must_use]
-    pub fn message(&self) -> String {
-        self.json().ok().and_then(|body| body["message"].as_str().map(str::to_owned)).unwrap_or_default()
+    pub fn message(
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (key, value) in headers {
+        head.push_str(&format!("{key}: {value}\r\n"));
     }
-
-    /// A header's value.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
-/// One request over a Unix socket; the body, when there is one, is sent as JSON.
-pub fn request(socket: &Path, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response> {
-    raw(socket, &message(method, "localhost", path, "application/json", body))
-}
-
-/// One request over TCP.
-pub fn tcp(address: &str, method: &str, path: &str, kind: &str, body: Option<&[u8]>) -> Result<Response> {
-    let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(&message(method, address, path, kind, body))?;
-    read(&mut stream)
-}
-
-fn message(method: &str, host: &str, path: &str, kind: &str, body: Option<&[u8]>) -> Vec<u8> {
-    let mut message =
-        format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n").into_bytes();
-    match body {
-        Some(body) => {
-            message.extend(format!("Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len()).bytes());
-            message.extend(body);
-        }
-        None => message.extend(b"Content-Length: 0\r\n\r\n"),
-    }
-    message
+    let body = body.unwrap_or_default();
+    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    [head.as_bytes(), body].concat()
 }
 
 /// Sends bytes as they are and reads the answer.

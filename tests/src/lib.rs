@@ -18,7 +18,7 @@ mod registry;
 
 pub use case::{Case, Level, Skip, Test};
 pub use command::{Background, Invocation, Output, eventually};
-pub use daemon::Daemon;
+pub use daemon::{Daemon, Programs};
 pub use host::Host;
 pub use http::{Response, raw, request, tcp};
 pub use leftovers::leftovers;

@@ -58,28 +58,38 @@ impl Registry {
 
     /// Puts an image there under `repository:tag`; the manifest's digest.
     pub fn push(&self, image: &Image, repository: &str, tag: &str) -> Result<String> {
+        self.push_as(&[], image, repository, tag)
+    }
+
+    /// The same with headers that say who pushes.
+    pub fn push_as(&self, login: &[(&str, &str)], image: &Image, repository: &str, tag: &str) -> Result<String> {
         let blobs = image.layers.iter().map(|layer| layer.compressed()).chain([image.config()]);
         for blob in blobs {
-            self.push_blob(repository, &blob)?;
+            self.push_blob(login, repository, &blob)?;
         }
         let manifest = image.manifest(MANIFEST);
         let path = format!("/v2/{repository}/manifests/{tag}");
-        let answer = tcp(&self.address, "PUT", &path, MANIFEST, Some(&manifest))?;
+        let answer = tcp(&self.address, "PUT", &path, &headers(MANIFEST, login), Some(&manifest))?;
         check!(answer.status == 201, "push of {repository}:{tag}: {} {}", answer.status, answer.text());
         Ok(digest(&manifest))
     }
 
-    fn push_blob(&self, repository: &str, blob: &[u8]) -> Result<()> {
+    fn push_blob(&self, login: &[(&str, &str)], repository: &str, blob: &[u8]) -> Result<()> {
+        let headers = headers("application/octet-stream", login);
         let path = format!("/v2/{repository}/blobs/uploads/");
-        let answer = tcp(&self.address, "POST", &path, "application/octet-stream", None)?;
+        let answer = tcp(&self.address, "POST", &path, &headers, None)?;
         let location = answer.header("location").context("the registry names no upload location")?;
         let location = location.split_once(&self.address).map_or(location, |(_, path)| path);
         let separator = if location.contains('?') { '&' } else { '?' };
         let path = format!("{location}{separator}digest={}", digest(blob));
-        let answer = tcp(&self.address, "PUT", &path, "application/octet-stream", Some(blob))?;
+        let answer = tcp(&self.address, "PUT", &path, &headers, Some(blob))?;
         check!(answer.status == 201, "push of a blob: {} {}", answer.status, answer.text());
         Ok(())
     }
+}
+
+fn headers<'a>(kind: &'a str, login: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    [&[("Content-Type", kind)], login].concat()
 }
 
 impl Drop for Registry {

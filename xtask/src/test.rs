@@ -1,0 +1,159 @@
+//! Everything that proves the project: one command.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::project::{build_release, cargo, release, run, which};
+use crate::{demo, guest, licences, packages};
+
+/// `cargo xtask test`
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only these steps: format, lint, licences, unit, build, e2e, demo (repeatable)
+    #[arg(long = "step", value_name = "STEP")]
+    steps: Vec<Step>,
+    /// Only end-to-end cases whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Only end-to-end cases of this level: process, hyperv, or engine (where the level does not matter)
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+enum Step {
+    /// rustfmt
+    Format,
+    /// clippy, no warning allowed
+    Lint,
+    /// Licences of all dependencies
+    Licences,
+    /// Unit tests: no root, no network
+    Unit,
+    /// Guest and release build
+    Build,
+    /// The end-to-end table
+    E2e,
+    /// The demonstration
+    Demo,
+}
+
+impl Step {
+    const ALL: [Self; 7] =
+        [Self::Format, Self::Lint, Self::Licences, Self::Unit, Self::Build, Self::E2e, Self::Demo];
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Format => "formatting",
+            Self::Lint => "lints",
+            Self::Licences => "licences",
+            Self::Unit => "unit tests",
+            Self::Build => "guest and release build",
+            Self::E2e => "end-to-end table",
+            Self::Demo => "demonstration",
+        }
+    }
+
+    fn take(self, options: &Options) -> Result<()> {
+        match self {
+            Self::Format => run(&mut cargo(&["fmt", "--all", "--check"])),
+            Self::Lint => {
+                let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+                run(&mut cargo(&lint))
+            }
+            Self::Licences => licences::check(),
+            Self::Unit => {
+                run(&mut cargo(&["test", "--workspace", "--exclude", "cofferdam-tests", "--locked"]))
+            }
+            Self::Build => {
+                guest::guest(Vec::new())?;
+                build_release()
+            }
+            Self::E2e => end_to_end(options),
+            Self::Demo => demo::as_test(),
+        }
+    }
+}
+
+/// Takes every step, or the chosen ones, and goes on after a failure: one run tells everything.
+pub fn test(options: &Options) -> Result<()> {
+    packages::install()?;
+    let steps = if !options.steps.is_empty() {
+        options.steps.clone()
+    } else if options.filter.is_some() || options.level.is_some() {
+        vec![Step::Build, Step::E2e]
+    } else {
+        Step::ALL.to_vec()
+    };
+    let mut taken: Vec<(Step, Result<()>, Duration)> = Vec::new();
+    for step in steps {
+        let built = taken.iter().all(|(before, outcome, _)| *before != Step::Build || outcome.is_ok());
+        if !built {
+            taken.push((step, Err(anyhow::anyhow!("not run: the build failed")), Duration::ZERO));
+            continue;
+        }
+        println!("\n== {} ==", step.title());
+        let start = Instant::now();
+        let outcome = step.take(options);
+        if let Err(error) = &outcome {
+            println!("{}: {error:#}", step.title());
+        }
+        taken.push((step, outcome, start.elapsed()));
+    }
+    println!("\n== summary ==");
+    for (step, outcome, time) in &taken {
+        let word = if outcome.is_ok() { "ok" } else { "FAILED" };
+        println!("test {} ... {word} ({} s)", step.title(), time.as_secs());
+    }
+    let failed = taken.iter().filter(|(_, outcome, _)| outcome.is_err()).count();
+    let word = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {word}. {} passed; {failed} failed", taken.len() - failed);
+    if failed > 0 {
+        bail!("{failed} of {} steps failed", taken.len());
+    }
+    Ok(())
+}
+
+fn end_to_end(options: &Options) -> Result<()> {
+    let mut command = cargo(&["test", "--package", "cofferdam-tests", "--test", "e2e", "--locked", "--"]);
+    match (&options.level, &options.filter) {
+        // The harness takes one filter: a level's prefix with what follows, or a part of a name.
+        (Some(level), Some(filter)) => command.arg(format!("{level}::{filter}")),
+        (Some(level), None) => command.arg(format!("{level}::")),
+        (None, Some(filter)) => command.arg(filter),
+        (None, None) => &mut command,
+    };
+    command.env("COFFERDAM_BIN", release());
+    match packages::docker_cli() {
+        Ok(old) => {
+            if which("docker").is_none() {
+                command.env("COFFERDAM_DOCKER", &old);
+            }
+            command.env("COFFERDAM_DOCKER_20", old);
+        }
+        Err(error) => println!("no docker 20.10 CLI: {error:#}"),
+    }
+    bounded(&mut command, Duration::from_secs(40 * 60))
+}
+
+/// Runs a command that is killed when it takes too long: each case is bounded, this is for what nobody thought of.
+fn bounded(command: &mut Command, limit: Duration) -> Result<()> {
+    let mut child = command.spawn()?;
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("end-to-end cases failed: {status}");
+            }
+            return Ok(());
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            bail!("the end-to-end table did not end within {} minutes", limit.as_secs() / 60);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
