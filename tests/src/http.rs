@@ -36,13 +36,37 @@ impl Response {
 
     /// The `message` of a Docker-style error.
     #[must_use]
-    pub fn message(
+    pub fn message(&self) -> String {
+        self.json().ok().and_then(|body| body["message"].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
+    /// A header's value.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// One request over a Unix socket; the body, when there is one, is sent as JSON.
+pub fn request(socket: &Path, method: &str, path: &str, body: Option<&[u8]>) -> Result<Response> {
+    raw(socket, &message(method, "localhost", path, &[("Content-Type", "application/json")], body))
+}
+
+/// One request over TCP.
+pub fn tcp(
+    address: &str,
     method: &str,
-    host: &str,
     path: &str,
     headers: &[(&str, &str)],
     body: Option<&[u8]>,
-) -> Vec<u8> {
+) -> Result<Response> {
+    let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(&message(method, address, path, headers, body))?;
+    read(&mut stream)
+}
+
+fn message(method: &str, host: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     for (key, value) in headers {
         head.push_str(&format!("{key}: {value}\r\n"));

@@ -62,7 +62,13 @@ impl Registry {
     }
 
     /// The same with headers that say who pushes.
-    pub fn push_as(&self, login: &[(&str, &str)], image: &Image, repository: &str, tag: &str) -> Result<String> {
+    pub fn push_as(
+        &self,
+        login: &[(&str, &str)],
+        image: &Image,
+        repository: &str,
+        tag: &str,
+    ) -> Result<String> {
         let blobs = image.layers.iter().map(|layer| layer.compressed()).chain([image.config()]);
         for blob in blobs {
             self.push_blob(login, repository, &blob)?;
