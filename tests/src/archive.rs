@@ -257,3 +257,43 @@ pub fn append(archive: &mut Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> Resul
     header.set_mode(0o644);
     Ok(archive.append_data(&mut header, name, bytes)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::{Entry, Image, Layer, pax_record};
+
+    #[test]
+    fn a_pax_record_counts_its_own_length() {
+        assert_eq!(pax_record("a", b"b"), b"6 a=b\n");
+        let long = pax_record("key", &[b'x'; 95]);
+        assert!(long.starts_with(b"104 key=x") && long.len() == 104, "{}", long.len());
+    }
+
+    #[test]
+    fn a_layer_is_a_tar() {
+        let layer = Layer::default().directory("d/").entry(
+            "d/f",
+            &Entry { pax: &[("SCHILY.xattr.user.x", b"y")], ..Entry::default() },
+            b"text",
+        );
+        let bytes = layer.bytes();
+        let mut names = Vec::new();
+        for entry in tar::Archive::new(&bytes[..]).entries().expect("a tar") {
+            let mut entry = entry.expect("an entry");
+            let mut text = String::new();
+            entry.read_to_string(&mut text).expect("text");
+            names.push((entry.path().expect("a path").to_string_lossy().into_owned(), text));
+        }
+        assert_eq!(names, [("d/".to_owned(), String::new()), ("d/f".to_owned(), "text".to_owned())]);
+    }
+
+    #[test]
+    fn an_archive_has_what_its_manifest_names() {
+        let image = Image { layers: vec![Layer::default().file("f", "x")], ..Image::default() };
+        let bytes = image.docker_archive("a:1").expect("an archive");
+        let count = tar::Archive::new(&bytes[..]).entries().expect("a tar").count();
+        assert_eq!(count, 3);
+    }
+}

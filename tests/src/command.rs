@@ -280,3 +280,25 @@ pub fn eventually<T>(limit: Duration, mut ask: impl FnMut() -> Result<Option<T>>
         thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::Invocation;
+
+    #[test]
+    fn output_code_and_input_are_kept_apart() {
+        let script = "cat; echo err >&2; exit 3";
+        let output = Invocation::new("sh", &["-c", script]).stdin("in").output().expect("it runs");
+        assert_eq!((output.code, output.stdout.as_str(), output.stderr.as_str()), (3, "in", "err\n"));
+        assert!(Invocation::new("false", &[]).ok().is_err());
+        assert_eq!(Invocation::new("sh", &["-c", "kill -9 $$"]).output().expect("it runs").code, 137);
+    }
+
+    #[test]
+    fn what_hangs_is_ended() {
+        let error = Invocation::new("sleep", &["1000"]).limit(Duration::from_millis(50)).output();
+        assert!(error.expect_err("it hangs").to_string().contains("sleep 1000"));
+    }
+}

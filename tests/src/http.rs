@@ -130,3 +130,16 @@ fn dechunk(mut rest: &[u8]) -> Vec<u8> {
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+
+    #[test]
+    fn chunks_are_put_together() {
+        let answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let answer = read(&mut &answer[..]).expect("an answer");
+        assert_eq!((answer.status, answer.text().as_str()), (200, "abcde"));
+        assert_eq!(answer.header("transfer-encoding"), Some("chunked"));
+    }
+}

@@ -101,3 +101,21 @@ impl Drop for Pty {
         let _ = self.child.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Pty;
+    use crate::Invocation;
+
+    #[test]
+    fn a_command_sees_a_terminal() {
+        let script = "stty size; read line; stty size; echo \"got $line\"; exit 4";
+        let mut pty = Pty::spawn(Invocation::new("sh", &["-c", script])).expect("a terminal");
+        pty.expect("24 80").expect("its size");
+        pty.resize(30, 90).expect("a resize");
+        pty.send("word\r").expect("input");
+        pty.expect("30 90").expect("its new size");
+        pty.expect("got word").expect("its output");
+        assert_eq!(pty.finish().expect("its end"), 4);
+    }
+}

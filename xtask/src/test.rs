@@ -65,7 +65,8 @@ impl Step {
             }
             Self::Licences => licences::check(),
             Self::Unit => {
-                run(&mut cargo(&["test", "--workspace", "--exclude", "cofferdam-tests", "--locked"]))
+                run(&mut cargo(&["test", "--workspace", "--exclude", "cofferdam-tests", "--locked"]))?;
+                run(&mut cargo(&["test", "--package", "cofferdam-tests", "--lib", "--locked"]))
             }
             Self::Build => {
                 guest::guest(Vec::new())?;
