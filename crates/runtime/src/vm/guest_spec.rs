@@ -1,0 +1,199 @@
+//! The OCI runtime specification as the guest needs it.
+//!
+//! It is rewritten as JSON, so that nothing is lost that this code does not know.
+
+use std::path::{Path, PathBuf};
+
+use cofferdam_model::{RootfsSpec, Share, ShimSpec};
+use cofferdam_proto::GuestFile;
+use serde_json::{Value, json};
+
+use super::guest_paths;
+use crate::Error;
+
+/// The largest file that is sent along instead of being shared.
+const MAX_FILE: u64 = 256 << 10;
+
+/// The container's control group in the guest.
+const GUEST_CGROUP: &str = "/container";
+
+/// What the guest gets, and what the host keeps of the specification.
+#[derive(Debug)]
+pub(super) struct GuestSpec {
+    /// The guest's specification.
+    pub text: String,
+    /// The hostname.
+    pub hostname: String,
+    /// Small files that go along.
+    pub files: Vec<GuestFile>,
+    /// Bind mounts' sources that are served.
+    pub shares: Vec<Share>,
+    /// The host's control group of the VM worker process.
+    pub cgroup: String,
+    /// CPU time per second in nanoseconds.
+    pub nano_cpus: Option<u64>,
+    /// Relative weight.
+    pub cpu_shares: Option<u64>,
+}
+
+impl GuestSpec {
+    pub(super) fn rewrite(text: &str, shim: &ShimSpec) -> Result<Self, Error> {
+        let mut spec: Value =
+            serde_json::from_str(text).map_err(|error| Error::Helper(format!("OCI specification: {error}")))?;
+        let cgroup = spec["linux"]["cgroupsPath"]
+            .as_str()
+            .map_or_else(|| format!("{}/{}", shim.instance.cgroup_parent(), shim.id), str::to_owned);
+        let cpu = &spec["linux"]["resources"]["cpu"];
+        let nano_cpus = cpu["quota"].as_u64().zip(cpu["period"].as_u64()).filter(|(_, period)| *period > 0);
+        let nano_cpus = nano_cpus.map(|(quota, period)| quota.saturating_mul(1_000_000_000) / period);
+        let cpu_shares = cpu["shares"].as_u64().filter(|shares| *shares > 0);
+        let hostname = spec["hostname"].as_str().unwrap_or_else(|| shim.id.short()).to_owned();
+        let (mut files, mut shares) = (Vec::new(), Vec::new());
+        let generated = match &shim.rootfs {
+            RootfsSpec::Disks { writable, .. } => writable.parent().map(Path::to_owned),
+            RootfsSpec::Overlay { .. } => None,
+        };
+        if let Some(mounts) = spec["mounts"].as_array_mut() {
+            for mount in mounts {
+                rewrite_mount(mount, generated.as_deref(), &mut files, &mut shares)?;
+            }
+        }
+        adapt(&mut spec);
+        Ok(Self { text: spec.to_string(), hostname, files, shares, cgroup, nano_cpus, cpu_shares })
+    }
+}
+
+/// Replaces the source of a bind mount by where the guest has it.
+fn rewrite_mount(
+    mount: &mut Value,
+    generated: Option<&Path>,
+    files: &mut Vec<GuestFile>,
+    shares: &mut Vec<Share>,
+) -> Result<(), Error> {
+    let has = |mount: &Value, wanted: &[&str]| {
+        let options = mount["options"].as_array().into_iter().flatten();
+        options.filter_map(Value::as_str).any(|option| wanted.contains(&option))
+    };
+    if mount["type"] != "bind" && !has(mount, &["bind", "rbind"]) {
+        return Ok(());
+    }
+    let Some(source) = mount["source"].as_str().map(PathBuf::from) else { return Ok(()) };
+    // Files that the daemon made for this container lie beside its disk; anything else is the user's.
+    if generated.is_some() && source.parent() == generated {
+        let failed = |error| Error::Path { path: source.clone(), source: error };
+        let length = std::fs::metadata(&source).map_err(failed)?.len();
+        let name = source.file_name().and_then(|name| name.to_str());
+        if let (Some(name), true) = (name, length <= MAX_FILE) {
+            let text = std::fs::read_to_string(&source).map_err(failed)?;
+            files.push(GuestFile { name: name.to_owned(), text });
+            mount["source"] = json!(format!("{}/{name}", guest_paths::FILES));
+            return Ok(());
+        }
+    }
+    mount["source"] = json!(format!("{}/{}", guest_paths::SHARES, shares.len()));
+    shares.push(Share { source, read_only: has(mount, &["ro", "rro"]) });
+    Ok(())
+}
+
+/// Removes what only means something on the host.
+fn adapt(spec: &mut Value) {
+    spec["root"]["path"] = json!("rootfs");
+    if let Some(top) = spec.as_object_mut() {
+        top.remove("hooks");
+    }
+    if let Some(process) = spec["process"].as_object_mut() {
+        process.remove("apparmorProfile");
+        process.remove("selinuxLabel");
+    }
+    let linux = &mut spec["linux"];
+    linux["cgroupsPath"] = json!(GUEST_CGROUP);
+    // The guest is the container's alone: its network namespace is the VM.
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        for namespace in namespaces.iter_mut().filter_map(Value::as_object_mut) {
+            namespace.remove("path");
+        }
+    }
+    if let Some(linux) = linux.as_object_mut() {
+        linux.remove("mountLabel");
+    }
+    // Numbers of the host's processors, memory nodes and disks.
+    if let Some(resources) = linux["resources"].as_object_mut() {
+        resources.remove("blockIO");
+        resources.remove("hugepageLimits");
+        if let Some(cpu) = resources.get_mut("cpu").and_then(Value::as_object_mut) {
+            cpu.remove("cpus");
+            cpu.remove("mems");
+            cpu.remove("realtimeRuntime");
+            cpu.remove("realtimePeriod");
+        }
+        if let Some(memory) = resources.get_mut("memory").and_then(Value::as_object_mut) {
+            memory.remove("disableOOMKiller");
+            memory.remove("swappiness");
+            memory.remove("kernel");
+            memory.remove("kernelTCP");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_model::{ContainerId, Isolation, LogDriver, LogSpec, NetworkSpec};
+
+    use super::*;
+
+    fn shim(writable: PathBuf) -> ShimSpec {
+        ShimSpec {
+            id: ContainerId::random(),
+            instance: "test".parse().unwrap(),
+            isolation: Isolation::Hyperv,
+            log: LogSpec { driver: LogDriver::None, path: PathBuf::new() },
+            rootfs: RootfsSpec::Disks { image: PathBuf::from("/i"), writable },
+            network: NetworkSpec::None,
+            vm: None,
+            oci_helper: PathBuf::new(),
+            open_stdin: false,
+            stdin_once: false,
+        }
+    }
+
+    #[test]
+    fn generated_files_go_along_and_the_users_are_shared() {
+        let data = std::env::temp_dir().join(format!("cofferdam-guest-spec-{}", std::process::id()));
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::write(data.join("hosts"), "127.0.0.1 localhost\n").unwrap();
+        let spec = json!({
+            "hostname": "box",
+            "root": { "path": "/somewhere" },
+            "process": { "apparmorProfile": "docker-default", "args": ["sh"] },
+            "hooks": {},
+            "unknown": 7,
+            "mounts": [
+                { "destination": "/proc", "type": "proc", "source": "proc" },
+                { "destination": "/etc/hosts", "type": "bind", "source": data.join("hosts"), "options": ["rbind"] },
+                { "destination": "/data", "type": "bind", "source": "/srv", "options": ["rbind", "ro"] },
+                { "destination": "/etc/x", "source": "/srv/hosts", "options": ["bind"] },
+            ],
+            "linux": {
+                "cgroupsPath": "/cofferdam-test/x",
+                "namespaces": [{ "type": "network", "path": "/n" }, { "type": "pid" }],
+                "resources": { "cpu": { "quota": 50_000, "period": 100_000, "cpus": "7" }, "pids": { "limit": 5 } },
+            },
+        });
+        let guest = GuestSpec::rewrite(&spec.to_string(), &shim(data.join("rw.ext4"))).unwrap();
+        std::fs::remove_dir_all(&data).unwrap();
+        assert_eq!((guest.hostname.as_str(), guest.cgroup.as_str()), ("box", "/cofferdam-test/x"));
+        assert_eq!(guest.nano_cpus, Some(500_000_000));
+        assert_eq!(guest.files, [GuestFile { name: "hosts".into(), text: "127.0.0.1 localhost\n".into() }]);
+        let shared = |source: &str, read_only| Share { source: source.into(), read_only };
+        assert_eq!(guest.shares, [shared("/srv", true), shared("/srv/hosts", false)]);
+        let text: Value = serde_json::from_str(&guest.text).unwrap();
+        assert_eq!(text["mounts"][0]["source"], "proc");
+        assert_eq!(text["mounts"][1]["source"], "/run/cofferdam/files/hosts");
+        assert_eq!(text["mounts"][3]["source"], "/run/cofferdam/shares/1");
+        assert_eq!(text["linux"]["namespaces"], json!([{ "type": "pid" }]));
+        assert_eq!(text["linux"]["resources"]["cpu"], json!({ "quota": 50_000, "period": 100_000 }));
+        assert_eq!((&text["unknown"], &text["hooks"]), (&json!(7), &Value::Null));
+        assert_eq!(text["process"], json!({ "args": ["sh"] }));
+    }
+}
