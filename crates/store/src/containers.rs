@@ -84,6 +84,16 @@ impl Store {
         set_state(&connection, id, state)
     }
 
+    /// Records that a container is being removed. Its name is free at once: the record goes on under its ID, with its
+    /// leases, until [`Store::remove_container`].
+    pub fn begin_removal(&self, id: &ContainerId, state: &str) -> Result<(), Error> {
+        let connection = self.lock();
+        let changed = connection
+            .prepare_cached("UPDATE container SET name = id, state = ?2 WHERE id = ?1")?
+            .execute(params![id.as_str(), state])?;
+        found(id, changed)
+    }
+
     /// Forgets a container and everything it held. Unknown ones are forgotten already.
     pub fn remove_container(&self, id: &ContainerId) -> Result<(), Error> {
         let connection = self.lock();
