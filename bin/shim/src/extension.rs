@@ -1,0 +1,59 @@
+//! The service beside containerd's: what its `State` has no room for (`cofferdam_model::EXTENSION_SERVICE`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cofferdam_model::EXTENSION_SERVICE;
+use serde::Serialize;
+use ttrpc::asynchronous::{MethodHandler, Service, TtrpcContext};
+use ttrpc::{Code, Request, Response, get_status};
+
+use crate::container::{Container, Refusal};
+use crate::service::rpc_error;
+
+#[derive(Clone, Copy)]
+enum Method {
+    Info,
+    Processes,
+}
+
+struct Handler {
+    method: Method,
+    container: Arc<Container>,
+}
+
+/// The service's methods.
+pub fn service(container: &Arc<Container>) -> HashMap<String, Service> {
+    let handler = |method| Box::new(Handler { method, container: Arc::clone(container) }) as Box<_>;
+    let methods: HashMap<String, Box<dyn MethodHandler + Send + Sync>> = HashMap::from([
+        ("Info".to_owned(), handler(Method::Info)),
+        ("Processes".to_owned(), handler(Method::Processes)),
+    ]);
+    HashMap::from([(EXTENSION_SERVICE.to_owned(), Service { methods, streams: HashMap::new() })])
+}
+
+#[async_trait]
+impl MethodHandler for Handler {
+    async fn handler(&self, _: TtrpcContext, _: Request) -> ttrpc::Result<Response> {
+        let answer = match self.method {
+            Method::Info => json(self.container.info().await),
+            Method::Processes => json(self.container.processes().await),
+        };
+        let mut response = Response::new();
+        match answer {
+            Ok(payload) => {
+                response.set_status(get_status(Code::OK, ""));
+                response.payload = payload;
+            }
+            Err(ttrpc::Error::RpcStatus(status)) => response.set_status(status),
+            Err(error) => return Err(error),
+        }
+        Ok(response)
+    }
+}
+
+fn json(answer: Result<impl Serialize, Refusal>) -> ttrpc::Result<Vec<u8>> {
+    let answer = answer.map_err(|refusal| rpc_error(&refusal))?;
+    serde_json::to_vec(&answer).map_err(|error| ttrpc::Error::Others(error.to_string()))
+}

@@ -1,0 +1,62 @@
+//! What happens while the shim has one thread: its namespaces, the root file system, the network.
+//!
+//! Everything made here belongs to namespaces that only this container's processes are in: the kernel undoes it when
+//! the last of them ends, however it ends.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use cofferdam_model::{Isolation, NetworkSpec, RootfsSpec, ShimSpec, bundle};
+use cofferdam_net::HostLink;
+use cofferdam_sys::mount::{self, Overlay};
+use cofferdam_sys::namespace::{self, Namespace};
+
+/// What the runtime gets from it.
+pub struct Setup {
+    /// The VM's network device, at the hyperv level with a bridge network.
+    pub tap: Option<OwnedFd>,
+}
+
+/// Does all of it; on failure says what failed, for the answer to `Create`.
+pub fn run(spec: &ShimSpec, directory: &Path) -> Result<Setup, String> {
+    let host = match &spec.network {
+        NetworkSpec::Bridge(_) => Some(HostLink::open().map_err(|error| error.to_string())?),
+        NetworkSpec::None | NetworkSpec::Host => None,
+    };
+    let mut kinds = vec![Namespace::Mount];
+    if spec.network != NetworkSpec::Host {
+        kinds.push(Namespace::Network);
+    }
+    namespace::unshare(&kinds).map_err(|error| format!("unshare namespaces: {error}"))?;
+    mount::make_everything_slave().map_err(|error| format!("mount propagation: {error}"))?;
+    mount_rootfs(&spec.rootfs, &directory.join(bundle::ROOTFS))?;
+    let tap = connect(spec, host).map_err(|error| format!("network: {error}"))?;
+    Ok(Setup { tap })
+}
+
+fn mount_rootfs(rootfs: &RootfsSpec, target: &Path) -> Result<(), String> {
+    let RootfsSpec::Overlay { lower, upper, work } = rootfs else { return Ok(()) };
+    let failed = |error: std::io::Error| format!("root file system {}: {error}", target.display());
+    std::fs::create_dir_all(target).map_err(failed)?;
+    Overlay { lower, upper, work }.mount(target).map_err(failed)
+}
+
+fn connect(spec: &ShimSpec, host: Option<HostLink>) -> Result<Option<OwnedFd>, Box<dyn std::error::Error>> {
+    match (&spec.network, host) {
+        (NetworkSpec::Bridge(network), Some(mut host)) => {
+            host.connect(network, namespace::current(Namespace::Network)?)?;
+            match spec.isolation {
+                Isolation::Process => {
+                    cofferdam_net::configure(network)?;
+                    Ok(None)
+                }
+                Isolation::Hyperv => Ok(Some(cofferdam_net::tap_for_vm(network)?)),
+            }
+        }
+        (NetworkSpec::Host, _) => Ok(None),
+        _ => {
+            cofferdam_net::loopback_up()?;
+            Ok(None)
+        }
+    }
+}
