@@ -10,12 +10,14 @@
 //! | [`device_filter`] | cgroup v2 device rules as a BPF program |
 //! | [`namespace`] | unsharing, joining and naming namespaces |
 //! | [`mount`] | mount propagation and the overlay of a container |
+//! | [`overlay_view`] | a read-only merged view of layers for one child process |
 //! | [`process`] | process handles (pidfd), subreaper, sessions |
 //! | [`procfs`] | `/proc` read into [`cofferdam_model::ProcessInfo`] |
 //! | [`tap`] | opening a TAP device |
 //! | [`kvm`] | whether `/dev/kvm` really runs guests at speed |
 //! | [`userdb`] | names for the user ids of VM workers |
 //! | [`disk`] | copying sparse files |
+//! | [`entropy`] | giving the kernel's random number generator entropy |
 //!
 //! It has no policy: names, limits and paths are its callers'.
 
@@ -24,9 +26,11 @@
 pub mod cgroup;
 pub mod device_filter;
 pub mod disk;
+pub mod entropy;
 pub mod kvm;
 pub mod mount;
 pub mod namespace;
+pub mod overlay_view;
 pub mod process;
 pub mod procfs;
 pub mod tap;

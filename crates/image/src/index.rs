@@ -1,0 +1,143 @@
+//! Which images there are: `index.json`, an OCI index that is replaced as a whole.
+//!
+//! Each name of an image is one descriptor with the name in the annotation `org.opencontainers.image.ref.name`; an
+//! image without a name is one descriptor without annotation.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+
+use crate::blobs::Blobs;
+use crate::config::ImageConfig;
+use crate::error::IoContext;
+use crate::layers::chain_ids;
+use crate::leases::Item;
+use crate::manifest::{Descriptor, Document, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
+use crate::{Digest, Error, Reference};
+
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An image as it is stored.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Stored {
+    pub id: Digest,
+    pub config: ImageConfig,
+    pub manifest_digest: Digest,
+    pub manifest: Manifest,
+    pub chain: Vec<Digest>,
+}
+
+impl Stored {
+    /// Reads an image by its manifest.
+    pub(crate) fn read(blobs: &Blobs, manifest_digest: &Digest) -> Result<Self, Error> {
+        let Document::Manifest(manifest) = Document::parse(&blobs.read(manifest_digest)?)? else {
+            return Err(Error::document(manifest_digest.to_string(), "an index where a manifest is expected"));
+        };
+        let config = ImageConfig::parse(&blobs.read(&manifest.config.digest)?)?;
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            return Err(Error::document(
+                format!("image {}", manifest.config.digest),
+                format!("{} layers but {} diff IDs", manifest.layers.len(), config.rootfs.diff_ids.len()),
+            ));
+        }
+        Ok(Self {
+            id: manifest.config.digest.clone(),
+            chain: chain_ids(&config.rootfs.diff_ids),
+            config,
+            manifest_digest: manifest_digest.clone(),
+            manifest,
+        })
+    }
+
+    /// Everything in the store that belongs to it.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item> + '_ {
+        let blobs = self.manifest.layers.iter().map(|layer| &layer.digest);
+        let blobs = blobs.chain([&self.id, &self.manifest_digest]).cloned().map(Item::Blob);
+        blobs.chain(self.chain.iter().cloned().map(Item::Layer)).chain([Item::Erofs(self.id.clone())])
+    }
+}
+
+/// All images and names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Catalog {
+    pub images: HashMap<Digest, Arc<Stored>>,
+    pub names: BTreeMap<Reference, Digest>,
+}
+
+impl Catalog {
+    /// Reads `index.json`. An image whose documents are damaged is left out with a warning: the others still work.
+    pub(crate) fn load(root: &Path, blobs: &Blobs) -> Result<Self, Error> {
+        let path = root.join("index.json");
+        let data = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            data => data.at(&path)?,
+        };
+        let index: Index =
+            serde_json::from_slice(&data).map_err(|error| Error::document(path.display().to_string(), error))?;
+        let mut catalog = Self::default();
+        for entry in index.manifests {
+            let stored = match Stored::read(blobs, &entry.digest) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    tracing::warn!(manifest = %entry.digest, %error, "leaving a damaged image out");
+                    continue;
+                }
+            };
+            let name = entry.annotations.as_ref().and_then(|annotations| annotations.get(REF_NAME));
+            if let Some(name) = name.and_then(|name| name.parse().ok()) {
+                catalog.names.insert(name, stored.id.clone());
+            }
+            catalog.images.entry(stored.id.clone()).or_insert_with(|| Arc::new(stored));
+        }
+        Ok(catalog)
+    }
+
+    /// Writes `index.json`; with `content` after everything that it points at, so that a crash, even of the machine,
+    /// never leaves a name for content that is not there.
+    pub(crate) fn save(&self, root: &Path, content: bool) -> Result<(), Error> {
+        let path = root.join("index.json");
+        let mut named: HashMap<&Digest, Vec<&Reference>> = HashMap::new();
+        for (name, id) in &self.names {
+            named.entry(id).or_default().push(name);
+        }
+        let mut ids: Vec<_> = self.images.keys().collect();
+        ids.sort();
+        let mut manifests = Vec::new();
+        for id in ids {
+            let stored = &self.images[id];
+            let media_type = match stored.manifest.media_type.as_str() {
+                "" => OCI_MANIFEST,
+                known => known,
+            };
+            let size = fs::metadata(root.join("blobs/sha256").join(stored.manifest_digest.hex())).at(&path)?.len();
+            let plain = Descriptor::new(media_type, stored.manifest_digest.clone(), size);
+            match named.get(id) {
+                None => manifests.push(plain),
+                Some(names) => manifests.extend(names.iter().map(|name| Descriptor {
+                    annotations: Some(BTreeMap::from([(REF_NAME.to_owned(), name.to_string())])),
+                    ..plain.clone()
+                })),
+            }
+        }
+        let index = Index { schema_version: 2, media_type: OCI_INDEX.to_owned(), manifests };
+        let json = serde_json::to_vec_pretty(&index).map_err(|error| Error::document("index.json", error))?;
+        let mut file = NamedTempFile::new_in(root.join("tmp")).at(root)?;
+        file.write_all(&json).at(&path)?;
+        if content {
+            rustix::fs::syncfs(&file).at(&path)?;
+        } else {
+            file.as_file().sync_all().at(&path)?;
+        }
+        file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
+        Ok(())
+    }
+
+    /// The names of an image.
+    pub(crate) fn names_of(&self, id: &Digest) -> Vec<Reference> {
+        self.names.iter().filter(|(_, named)| *named == id).map(|(name, _)| name.clone()).collect()
+    }
+}
