@@ -1,0 +1,139 @@
+//! The container: its disks, its files, its processes and their streams.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use cofferdam_model::bundle;
+use cofferdam_proto::{CreateContainer, EndedBy, Event, ExecProcess, Message, StreamIds};
+use cofferdam_runtime::process::ProcessIsolation;
+use cofferdam_runtime::process::reaper::Reaper;
+use cofferdam_runtime::vm::guest_paths;
+use cofferdam_runtime::vm::link::Link;
+use cofferdam_runtime::{CreateRequest, ExecRequest, Isolation as _, Process, Task};
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::{early, share};
+
+/// The disks, by their place in the list of devices.
+const IMAGE_DISK: &str = "/dev/vda";
+const WRITABLE_DISK: &str = "/dev/vdb";
+/// Where they are mounted.
+const IMAGE: &str = "/run/cofferdam/image";
+const DISK: &str = "/run/cofferdam/disk";
+/// The runtime's state.
+const STATE: &str = "/run/cofferdam/state";
+
+/// Mounts everything and creates the container.
+pub async fn create(asked: CreateContainer, reaper: &Reaper, link: &Link) -> Result<(Arc<dyn Task>, i32)> {
+    let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
+    mount_root(&rootfs).context("root file system")?;
+    write_files(&asked).context("files")?;
+    if asked.share {
+        share::mount().context("bind mounts")?;
+    }
+    let isolation = ProcessIsolation {
+        oci_helper: PathBuf::from(early::OCI_HELPER),
+        state_root: PathBuf::from(STATE),
+        reaper: reaper.clone(),
+    };
+    let request = CreateRequest {
+        id: asked.id,
+        bundle: PathBuf::from(guest_paths::BUNDLE),
+        terminal: asked.terminal,
+        stdin: asked.streams.stdin.is_some(),
+    };
+    // The runtime's own errors go on unchanged: the shim tells the user what they say.
+    let (task, process) = isolation.create(request).await?;
+    let pid = process.pid;
+    connect(&task, String::new(), process, asked.streams, link);
+    Ok((task, pid))
+}
+
+/// Starts a further process.
+pub async fn exec(task: &Arc<dyn Task>, asked: ExecProcess, link: &Link) -> Result<i32> {
+    let request = ExecRequest {
+        exec_id: asked.exec_id.clone(),
+        process: asked.process,
+        terminal: asked.terminal,
+        stdin: asked.streams.stdin.is_some(),
+    };
+    let process = task.exec(request).await?;
+    let pid = process.pid;
+    connect(task, asked.exec_id, process, asked.streams, link);
+    Ok(pid)
+}
+
+/// Ends the container and leaves clean disks.
+pub async fn shut_down(task: Option<Arc<dyn Task>>) -> Result<()> {
+    if let Some(task) = task {
+        task.delete().await?;
+    }
+    let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
+    let unmounted = rustix::mount::unmount(&rootfs, UnmountFlags::empty())
+        .and_then(|()| rustix::mount::unmount(DISK, UnmountFlags::empty()));
+    // Something still uses the disk: what was written is written out all the same.
+    if unmounted.is_err() {
+        rustix::fs::sync();
+    }
+    Ok(())
+}
+
+/// Connects a process's streams, and reports its end.
+fn connect(task: &Arc<dyn Task>, exec_id: String, process: Process, ids: StreamIds, link: &Link) {
+    if let (Some(id), Some(stdin)) = (ids.stdin, process.stdio.stdin) {
+        link.receive_stream(id, stdin);
+    }
+    if let (Some(id), Some(stdout)) = (ids.stdout, process.stdio.stdout) {
+        link.send_stream(id, stdout);
+    }
+    if let (Some(id), Some(stderr)) = (ids.stderr, process.stdio.stderr) {
+        link.send_stream(id, stderr);
+    }
+    let (task, link) = (Arc::clone(task), link.clone());
+    tokio::spawn(async move {
+        let code = task.wait(&exec_id).await.map_or(255, |exit| exit.code);
+        let oom_killed = task.info().await.oom_killed;
+        link.send(&Message::Event(Event::Exited(EndedBy { exec_id, code, oom_killed })));
+    });
+}
+
+/// Overlays the container's disk on the image's.
+fn mount_root(rootfs: &Path) -> Result<()> {
+    for directory in [Path::new(IMAGE), Path::new(DISK), rootfs] {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    }
+    rustix::mount::mount(IMAGE_DISK, IMAGE, "erofs", MountFlags::RDONLY | MountFlags::NODEV, c"")
+        .context("mount the image")?;
+    // Blocks of deleted files are given back to the host's sparse file.
+    rustix::mount::mount(WRITABLE_DISK, DISK, "ext4", MountFlags::NODEV, c"discard")
+        .context("mount the writable disk")?;
+    let (upper, work) = (Path::new(DISK).join("upper"), Path::new(DISK).join("work"));
+    if !upper.exists() {
+        // The upper directory stands for the container's root directory: it gets the image's owner and mode.
+        let scratch = Path::new(DISK).join("upper.new");
+        fs::create_dir_all(&scratch).context("upper directory")?;
+        let image = fs::metadata(IMAGE).context("image")?;
+        std::os::unix::fs::chown(&scratch, Some(image.uid()), Some(image.gid())).context("upper directory")?;
+        fs::set_permissions(&scratch, fs::Permissions::from_mode(image.mode() & 0o7777)).context("upper directory")?;
+        fs::rename(&scratch, &upper).context("upper directory")?;
+    }
+    fs::create_dir_all(&work).context("work directory")?;
+    let options = format!("lowerdir={IMAGE},upperdir={},workdir={}", upper.display(), work.display());
+    let options = std::ffi::CString::new(options).context("overlay options")?;
+    rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+        .context("overlay")
+}
+
+/// Writes the specification and the small files that it names.
+fn write_files(asked: &CreateContainer) -> Result<()> {
+    fs::create_dir_all(guest_paths::FILES).context(guest_paths::FILES)?;
+    for file in &asked.files {
+        let path = Path::new(guest_paths::FILES).join(&file.name);
+        fs::write(&path, &file.text).with_context(|| path.display().to_string())?;
+    }
+    let path = Path::new(guest_paths::BUNDLE).join(bundle::OCI_SPEC);
+    fs::write(&path, &asked.spec).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,117 @@
+//! The shim's requests. `Adopt` and `Create` are done in order before anything else is read; after them requests run
+//! side by side.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use cofferdam_net::{GuestNetwork, configure_guest, loopback_up};
+use cofferdam_proto::{AGENT_PORT, Adopt, Hello, Message, Request, Response, VERSION};
+use cofferdam_runtime::process::reaper::Reaper;
+use cofferdam_runtime::vm::link::Link;
+use cofferdam_runtime::{Error, Task};
+
+use crate::container;
+use crate::port::Port;
+
+/// The container, once it exists.
+type Slot = Arc<Mutex<Option<Arc<dyn Task>>>>;
+
+/// Serves the shim until it closes the port.
+pub async fn serve() -> Result<()> {
+    let reaper = Reaper::start().context("reaper")?;
+    let port = Port::open(AGENT_PORT).context("agent's port")?;
+    let (link, mut messages) = Link::start(port.clone(), port);
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    link.send(&Message::Hello(Hello { version: VERSION, kernel }));
+    let slot = Slot::default();
+    while let Some(message) = messages.recv().await {
+        let Message::Request { id, request } = message else { bail!("the shim sent something other than a request") };
+        match request {
+            Request::Adopt(asked) => answer(&link, id, adopt(&asked).map(|()| Response::Done)),
+            Request::Create(asked) => {
+                let created = container::create(*asked, &reaper, &link).await;
+                let created = created.map(|(task, pid)| {
+                    *lock(&slot) = Some(task);
+                    Response::Process { pid }
+                });
+                answer(&link, id, created);
+            }
+            request => {
+                let (link, slot) = (link.clone(), Arc::clone(&slot));
+                tokio::spawn(async move { answer(&link, id, handle(request, &slot, &link).await) });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Arc<dyn Task>>> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn answer(link: &Link, id: u64, result: Result<Response>) {
+    link.send(&match result {
+        Ok(response) => Message::Response { id, response },
+        Err(error) => failure(id, &error),
+    });
+}
+
+fn failure(id: u64, error: &anyhow::Error) -> Message {
+    let (mut message, mut exec_code, mut no_such_process, mut finished) = (format!("{error:#}"), None, false, false);
+    match error.downcast_ref::<Error>() {
+        Some(Error::Exec { code, .. }) => exec_code = Some(*code),
+        Some(Error::NoSuchProcess(exec_id)) => {
+            message.clone_from(exec_id);
+            no_such_process = true;
+        }
+        Some(Error::Finished) => finished = true,
+        _ => {}
+    }
+    Message::Failure { id, message, exec_code, no_such_process, finished }
+}
+
+/// Becomes the VM of one container.
+fn adopt(asked: &Adopt) -> Result<()> {
+    let seed = hex::decode(&asked.seed).context("seed")?;
+    cofferdam_sys::entropy::reseed(&seed).context("reseed")?;
+    let clock = Duration::from_nanos(u64::try_from(asked.clock_nanos).context("clock")?);
+    let clock = nix::sys::time::TimeSpec::from_duration(clock);
+    nix::time::clock_settime(nix::time::ClockId::CLOCK_REALTIME, clock).context("clock")?;
+    nix::unistd::sethostname(&asked.hostname).context("hostname")?;
+    match &asked.network {
+        Some(network) => configure_guest(&GuestNetwork {
+            mac: network.mac.clone(),
+            address: network.address,
+            prefix: network.prefix,
+            gateway: network.gateway,
+            mtu: network.mtu,
+        })
+        .context("network"),
+        None => loopback_up().context("loopback"),
+    }
+}
+
+async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> {
+    let task = lock(slot).clone();
+    if matches!(request, Request::Shutdown) {
+        container::shut_down(task).await?;
+        return Ok(Response::Done);
+    }
+    let task = task.context("no container was created")?;
+    match request {
+        Request::Start => task.start().await?,
+        Request::Exec(asked) => {
+            return Ok(Response::Process { pid: container::exec(&task, asked, link).await? });
+        }
+        Request::Signal { exec_id, signal, all } => task.signal(&exec_id, signal, all).await?,
+        Request::Resize { exec_id, size } => task.resize(&exec_id, size).await?,
+        Request::Pause => task.pause().await?,
+        Request::Resume => task.resume().await?,
+        Request::Processes => return Ok(Response::Processes(task.processes().await?)),
+        Request::OomKilled => return Ok(Response::OomKilled(task.info().await.oom_killed)),
+        Request::Forget { exec_id } => task.forget(&exec_id).await?,
+        Request::Adopt(_) | Request::Create(_) | Request::Shutdown => bail!("a request out of order"),
+    }
+    Ok(Response::Done)
+}
