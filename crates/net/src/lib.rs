@@ -13,7 +13,7 @@
 //!
 //! Who calls what:
 //!
-//! * **daemon**: [`free_subnet`], [`ensure_bridge`], [`remove_bridge`], [`leftover_links`], [`delete_link`],
+//! * **daemon**: [`free_subnet`], [`is_free`], [`ensure_bridge`], [`remove_bridge`], [`leftover_links`], [`delete_link`],
 //!   [`Subnet`], [`mac_for`];
 //! * **shim**, while it has one thread: [`HostLink::open`] *before* it unshares its network namespace, then
 //!   [`HostLink::connect`] with a handle of the new one, then inside it [`configure`] (process level),

@@ -9,24 +9,31 @@ use crate::{NetError, Subnet};
 /// host: 172.30.0.0/16 and downward to 172.17.0.0/16, then 192.168.x.0/24, then 10.x.0.0/16. Default routes do not
 /// count.
 pub fn free_subnet() -> Result<(Ipv4Addr, u8), NetError> {
-    let mut rtnl = Rtnl::open()?;
-    let mut used = rtnl.addresses()?;
-    used.extend(rtnl.routes()?);
-    let subnet = first_free(&used).ok_or(NetError::NoFreeSubnet)?;
+    let subnet = first_free(&used()?).ok_or(NetError::NoFreeSubnet)?;
     Ok((subnet.gateway(), subnet.prefix()))
 }
 
-/// Whether the subnet around `gateway` overlaps no address and no route of the host.
+/// Whether a subnet overlaps no address and no route of the host: one that was chosen earlier may have been taken
+/// since. A subnet that makes no sense is not free.
 pub fn is_free(gateway: Ipv4Addr, prefix: u8) -> Result<bool, NetError> {
+    let used = used()?;
+    Ok(Subnet::new(gateway, prefix).is_ok_and(|subnet| overlaps_none(subnet, &used)))
+}
+
+/// Every address and route of the host.
+fn used() -> Result<Vec<Inet>, NetError> {
     let mut rtnl = Rtnl::open()?;
     let mut used = rtnl.addresses()?;
     used.extend(rtnl.routes()?);
-    let overlaps = |subnet: Subnet| used.iter().any(|inet| subnet.overlaps(inet.address, inet.prefix));
-    Ok(Subnet::new(gateway, prefix).is_ok_and(|subnet| !overlaps(subnet)))
+    Ok(used)
+}
+
+fn overlaps_none(subnet: Subnet, used: &[Inet]) -> bool {
+    !used.iter().any(|inet| subnet.overlaps(inet.address, inet.prefix))
 }
 
 fn first_free(used: &[Inet]) -> Option<Subnet> {
-    candidates().find(|subnet| !used.iter().any(|inet| subnet.overlaps(inet.address, inet.prefix)))
+    candidates().find(|subnet| overlaps_none(*subnet, used))
 }
 
 fn candidates() -> impl Iterator<Item = Subnet> {

@@ -176,8 +176,10 @@ fn a_bridge_is_made_once_changed_and_removed() {
         assert_eq!(addresses.len(), 1);
         assert_eq!((addresses[0].address, addresses[0].prefix), (moved.gateway, 24));
         assert_eq!(std::fs::read_to_string("/proc/sys/net/ipv4/ip_forward").unwrap().trim(), "1");
-        // Its subnet counts as used.
+        // Its subnet counts as used, the earlier one no longer.
         assert_eq!(free_subnet().unwrap(), (Ipv4Addr::new(172, 30, 0, 1), 16));
+        assert!(!is_free(moved.gateway, 24).unwrap() && !is_free(Ipv4Addr::new(10, 0, 0, 1), 8).unwrap());
+        assert!(is_free(bridge().gateway, 16).unwrap());
         for _ in 0..2 {
             remove_bridge("cfd-test", "cofferdam_test").unwrap();
         }

@@ -30,6 +30,9 @@ pub enum CgroupError {
     /// The name is not an absolute path below the root group.
     #[error("invalid cgroup path {0:?}")]
     InvalidPath(String),
+    /// There is no such group.
+    #[error("no such cgroup: {0}")]
+    NotFound(String),
     /// A limit was asked for whose controller the host lacks.
     #[error("{limit} cannot be limited: this host has no {controller} cgroup controller")]
     MissingController {
@@ -137,11 +140,15 @@ impl Cgroup {
         self.directories().iter().any(|directory| directory.exists())
     }
 
-    /// Moves a process into the group; its future children are born there.
+    /// Moves a process into the group, in every controller where the group exists; its future children are born
+    /// there.
     pub fn add(&self, pid: i32) -> Result<(), CgroupError> {
-        self.directories()
-            .iter()
-            .try_for_each(|directory| write(&directory.join("cgroup.procs"), &pid.to_string()))
+        let existing: Vec<_> =
+            self.directories().into_iter().filter(|directory| directory.exists()).collect();
+        if existing.is_empty() {
+            return Err(CgroupError::NotFound(self.name.clone()));
+        }
+        existing.iter().try_for_each(|directory| write(&directory.join("cgroup.procs"), &pid.to_string()))
     }
 
     /// Sets limits.

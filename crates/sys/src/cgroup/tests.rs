@@ -71,79 +71,135 @@ fn version_2_files_are_written_and_read() {
     assert_eq!(group.usage().unwrap(), Usage { memory: 77, cpu_nanos: 5000, pids: 0 });
 }
 
-/// A group of this test's own on the host, removed at the end.
-struct Own(Cgroup, Vec<Child>);
+/// The host's hierarchies: on a hybrid host also the version 2 one beside version 1, which has no controllers but
+/// holds processes all the same.
+fn hierarchies() -> Vec<Hierarchy> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: control groups need root");
+        return Vec::new();
+    }
+    let mut found = vec![Hierarchy::detect().unwrap()];
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let unified = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2"));
+    if let (Hierarchy::V1(_), Some(mount)) = (&found[0], unified.and_then(|line| line.split(' ').nth(1))) {
+        found.push(Hierarchy::V2(mount.into()));
+    }
+    found
+}
+
+/// A group of the test's own on the host, removed at the end.
+struct Own {
+    group: Cgroup,
+    hierarchy: Hierarchy,
+    children: Vec<Child>,
+}
 
 impl Own {
-    fn new(name: &str) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("skipped: control groups need root");
-            return None;
-        }
-        let group = Cgroup::named(&format!("/cofferdam-test-{}-{name}/group", std::process::id())).unwrap();
+    fn new(hierarchy: Hierarchy, name: &str) -> Self {
+        let name = format!("/cofferdam-test-{}-{name}/group", std::process::id());
+        let group = Cgroup::in_hierarchy(&hierarchy, &name).unwrap();
+        assert!(matches!(group.add(1), Err(CgroupError::NotFound(_))));
         group.create().unwrap();
-        Some(Self(group, Vec::new()))
+        group.create().unwrap();
+        Self { group, hierarchy, children: Vec::new() }
     }
 
     fn run(&mut self, program: &str, arguments: &[&str]) -> i32 {
         let child = Command::new(program).args(arguments).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        self.1.push(child);
-        self.0.add(pid).unwrap();
+        self.children.push(child);
+        self.group.add(pid).unwrap();
         pid
     }
 }
 
 impl Drop for Own {
     fn drop(&mut self) {
-        self.0.kill(Duration::from_secs(10)).unwrap();
-        for child in &mut self.1 {
+        self.group.kill(Duration::from_secs(10)).unwrap();
+        for child in &mut self.children {
+            // One that could not be added is not in the group.
+            child.kill().unwrap();
             child.wait().unwrap();
         }
-        self.0.delete().unwrap();
-        assert!(!self.0.exists());
-        let (parent, _) = self.0.name().rsplit_once('/').unwrap();
-        Cgroup::named(parent).unwrap().delete().unwrap();
+        self.group.delete().unwrap();
+        assert!(!self.group.exists());
+        let (parent, _) = self.group.name().rsplit_once('/').unwrap();
+        Cgroup::in_hierarchy(&self.hierarchy, parent).unwrap().delete().unwrap();
     }
+}
+
+fn state_of(pid: i32) -> char {
+    crate::procfs::processes(&[pid])[0].state
 }
 
 #[test]
 fn a_real_group_freezes_thaws_and_dies() {
-    let Some(mut own) = Own::new("freeze") else { return };
-    let mut pids = vec![own.run("sleep", &["1000"]), own.run("sleep", &["1000"])];
-    pids.sort_unstable();
-    assert_eq!(own.0.pids().unwrap(), pids);
-    own.0.freeze().unwrap();
-    own.0.thaw().unwrap();
-    own.0.freeze().unwrap();
-    // Frozen processes are killed as well.
-    own.0.kill(Duration::from_secs(10)).unwrap();
-    assert_eq!(own.0.pids().unwrap(), Vec::<i32>::new());
+    for hierarchy in hierarchies() {
+        let mut own = Own::new(hierarchy, "freeze");
+        let mut pids = vec![own.run("sleep", &["1000"]), own.run("sh", &["-c", "while :; do :; done"])];
+        pids.sort_unstable();
+        assert_eq!(own.group.pids().unwrap(), pids);
+        own.group.freeze().unwrap();
+        let ticks = |own: &Own| crate::procfs::processes(&own.group.pids().unwrap())[1].cpu_ms;
+        let before = ticks(&own);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(ticks(&own), before, "a frozen loop does not run");
+        own.group.thaw().unwrap();
+        own.group.freeze().unwrap();
+        // Frozen processes are killed as well.
+        own.group.kill(Duration::from_secs(10)).unwrap();
+        assert_eq!(own.group.pids().unwrap(), Vec::<i32>::new());
+        // And the group takes new ones, which run.
+        let pid = own.run("sleep", &["1000"]);
+        assert_ne!(state_of(pid), 'D');
+    }
+}
+
+#[test]
+fn one_that_forks_all_the_time_is_killed() {
+    for hierarchy in hierarchies() {
+        let mut own = Own::new(hierarchy, "fork");
+        own.run("sh", &["-c", "while :; do (sleep 1000 &) ; sleep 0.001; done"]);
+        std::thread::sleep(Duration::from_millis(50));
+        own.group.kill(Duration::from_secs(10)).unwrap();
+        assert_eq!(own.group.pids().unwrap(), Vec::<i32>::new());
+    }
 }
 
 #[test]
 fn processes_in_groups_below_count() {
-    let Some(mut own) = Own::new("nested") else { return };
-    let below = Cgroup::named(&format!("{}/inner", own.0.name())).unwrap();
-    below.create().unwrap();
-    let pid = own.run("sleep", &["1000"]);
-    below.add(pid).unwrap();
-    assert_eq!(own.0.pids().unwrap(), vec![pid]);
-    assert_eq!(own.0.children().unwrap(), ["inner"]);
+    for hierarchy in hierarchies() {
+        let mut own = Own::new(hierarchy, "nested");
+        // On version 2 a group that hands controllers down holds no processes itself, so it gets its process first.
+        let pid = own.run("sleep", &["1000"]);
+        let below = format!("{}/inner", own.group.name());
+        let below = Cgroup::in_hierarchy(&own.hierarchy, &below).unwrap();
+        below.create().unwrap();
+        below.add(pid).unwrap();
+        assert_eq!(own.group.pids().unwrap(), vec![pid]);
+        assert_eq!(own.group.children().unwrap(), ["inner"]);
+    }
 }
 
 #[test]
 fn the_oom_killer_is_noticed() {
-    let Some(mut own) = Own::new("oom") else { return };
-    let limits =
-        Limits { memory: Some(16 << 20), memory_swap: Some(16 << 20), pids: Some(100), ..Limits::default() };
-    if let Err(error) = own.0.set_limits(&limits) {
-        println!("skipped: {error}");
-        return;
+    for hierarchy in hierarchies() {
+        let mut own = Own::new(hierarchy, "oom");
+        let limits = Limits {
+            memory: Some(16 << 20),
+            memory_swap: Some(16 << 20),
+            pids: Some(100),
+            ..Limits::default()
+        };
+        if let Err(error) = own.group.set_limits(&limits) {
+            println!("skipped: {error}");
+            continue;
+        }
+        // It waits until it is in the group, then takes far more than the group may have.
+        own.run("sh", &["-c", "sleep 0.2; exec dd if=/dev/zero of=/dev/null bs=200M count=1"]);
+        let status = own.children[0].wait().unwrap();
+        assert!(!status.success());
+        assert!(own.group.oom_kills().unwrap() >= 1);
+        assert!(own.group.usage().unwrap().cpu_nanos > 0);
     }
-    // It waits until it is in the group, then takes far more than the group may have.
-    own.run("sh", &["-c", "sleep 0.2; exec dd if=/dev/zero of=/dev/null bs=200M count=1"]);
-    let status = own.1[0].wait().unwrap();
-    assert!(!status.success());
-    assert!(own.0.oom_kills().unwrap() >= 1);
 }

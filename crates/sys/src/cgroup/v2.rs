@@ -6,6 +6,9 @@ use super::{CgroupError, Limits, Usage, at, keyed, number, read_optional, write}
 
 const CPU_PERIOD: u64 = 100_000;
 
+/// The controllers that containers are limited and counted by.
+const HANDED_DOWN: [&str; 5] = ["cpu", "cpuset", "io", "memory", "pids"];
+
 /// The group's one directory.
 #[derive(Clone, Debug)]
 pub(super) struct Directory {
@@ -29,7 +32,7 @@ impl Directory {
         parents.reverse();
         for parent in parents {
             let available = read_optional(&parent.join("cgroup.controllers"))?.unwrap_or_default();
-            for controller in available.split_ascii_whitespace() {
+            for controller in available.split_ascii_whitespace().filter(|name| HANDED_DOWN.contains(name)) {
                 // One by one: a controller that cannot be handed down (a parent with processes of its own) matters
                 // only when a limit needs it, and is named then.
                 let _ = write(&parent.join("cgroup.subtree_control"), &format!("+{controller}"));
