@@ -8,9 +8,9 @@ pub enum NetError {
     /// The kernel refused, or the socket to it failed.
     #[error("cannot {doing}")]
     Netlink {
-        /// What was being done, with the interface's name.
+        /// What was being done, with the interface's name, and the kernel's own words where it gave some.
         doing: String,
-        /// The kernel's reason, with its own words where it gave some.
+        /// The kernel's reason.
         source: io::Error,
     },
     /// No interface has this name.

@@ -86,7 +86,7 @@ impl Rtnl {
             doing.push(request.doing);
         }
         self.socket.send(&bytes, 0).map_err(failed("send to the kernel"))?;
-        let mut outcomes: Vec<Option<io::Result<()>>> = doing.iter().map(|_| None).collect();
+        let mut outcomes: Vec<Option<Result<(), Refusal>>> = doing.iter().map(|_| None).collect();
         while outcomes.iter().any(Option::is_none) {
             self.receive(|sequence, answer| {
                 let index = sequence.checked_sub(first).and_then(|index| usize::try_from(index).ok());
@@ -97,7 +97,8 @@ impl Rtnl {
             })?;
         }
         for (outcome, doing) in outcomes.into_iter().zip(doing) {
-            if let Some(Err(source)) = outcome {
+            if let Some(Err(Refusal { source, said })) = outcome {
+                let doing = if said.is_empty() { doing } else { format!("{doing} ({said})") };
                 return Err(NetError::Netlink { doing, source });
             }
         }
@@ -129,7 +130,7 @@ impl Rtnl {
                             end = Some(Ok(()));
                         }
                     }
-                    Answer::End(outcome) => end = Some(outcome),
+                    Answer::End(outcome) => end = Some(outcome.map_err(|refusal| refusal.source)),
                 }
             })
             .map_err(io::Error::other)?;
@@ -221,7 +222,15 @@ impl Rtnl {
 
 enum Answer<'a> {
     Part(&'a [u8]),
-    End(io::Result<()>),
+    End(Result<(), Refusal>),
+}
+
+/// The kernel's no.
+#[derive(Debug)]
+struct Refusal {
+    source: io::Error,
+    /// Its own words; often empty.
+    said: String,
 }
 
 fn failed(doing: impl Into<String>) -> impl FnOnce(io::Error) -> NetError {
@@ -230,17 +239,15 @@ fn failed(doing: impl Into<String>) -> impl FnOnce(io::Error) -> NetError {
 }
 
 /// The end of an answer: a negative error number, and with it perhaps the kernel's own words.
-fn outcome(payload: &[u8]) -> io::Result<()> {
+fn outcome(payload: &[u8]) -> Result<(), Refusal> {
     const NLMSGERR_ATTR_MSG: u16 = 1;
     const HEADER: usize = 16;
     let code = payload.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
     if code >= 0 {
         return Ok(());
     }
-    if let Some(said) = payload.get(4 + HEADER..).and_then(|rest| attribute(rest, NLMSGERR_ATTR_MSG)) {
-        tracing::debug!(code = -code, "netlink: {}", text(said));
-    }
-    Err(io::Error::from_raw_os_error(-code))
+    let said = payload.get(4 + HEADER..).and_then(|rest| attribute(rest, NLMSGERR_ATTR_MSG)).map(text);
+    Err(Refusal { source: io::Error::from_raw_os_error(-code), said: said.unwrap_or_default() })
 }
 
 /// The value of the attribute of this kind.
@@ -328,7 +335,7 @@ mod tests {
     fn an_error_number_is_an_error() {
         assert!(outcome(&0i32.to_ne_bytes()).is_ok());
         assert!(outcome(&[]).is_ok());
-        assert_eq!(outcome(&(-17i32).to_ne_bytes()).unwrap_err().raw_os_error(), Some(17));
+        assert_eq!(outcome(&(-17i32).to_ne_bytes()).unwrap_err().source.raw_os_error(), Some(17));
     }
 
     #[test]

@@ -251,6 +251,7 @@ fn a_former_link_of_the_same_name_gives_way() {
         let taken = BridgeNetwork { host_interface: "cfd-test".to_owned(), ..network(4) };
         let error = HostLink::open().unwrap().connect(&taken, &second).unwrap_err();
         assert!(error.is(rustix::io::Errno::EXIST), "{error}");
+        println!("{error}");
     });
 }
 
