@@ -43,7 +43,11 @@ pub fn guest(args: Vec<String>) -> Result<()> {
         return Ok(());
     }
     write_whole(&path, &initrd)?;
-    println!("guest: kernel {release}, initial RAM disk of {} KiB in {}", initrd.len() >> 10, directory.display());
+    println!(
+        "guest: kernel {release}, initial RAM disk of {} KiB in {}",
+        initrd.len() >> 10,
+        directory.display()
+    );
     Ok(())
 }
 
@@ -120,7 +124,8 @@ fn uncompressed(image: &[u8]) -> Option<Vec<u8>> {
 /// Builds agent and helper, static; returns their directory.
 fn build_programs(dev: bool) -> Result<PathBuf> {
     let directory = target().join("guest-build");
-    let mut build = cargo(&["build", "--target", TRIPLE, "-p", "cofferdam-guest-agent", "-p", "cofferdam-oci-helper"]);
+    let mut build =
+        cargo(&["build", "--target", TRIPLE, "-p", "cofferdam-guest-agent", "-p", "cofferdam-oci-helper"]);
     if !dev {
         build.arg("--release");
     }
@@ -175,7 +180,9 @@ fn stripped(program: &Path) -> Result<Vec<u8>> {
 fn find(directory: &Path, wanted: impl Fn(&str) -> bool) -> Result<PathBuf> {
     let entries = fs::read_dir(directory).with_context(|| directory.display().to_string())?;
     let found = entries.flatten().find(|entry| wanted(&entry.file_name().to_string_lossy()));
-    found.map(|entry| entry.path()).with_context(|| format!("{}: not what a kernel package holds", directory.display()))
+    found
+        .map(|entry| entry.path())
+        .with_context(|| format!("{}: not what a kernel package holds", directory.display()))
 }
 
 /// Writes a file beside its place and moves it there: a VM that is starting reads the old one or the new one.

@@ -1,1 +1,71 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask <task>`. Nothing has to be installed first but Rust.
+//!
+//! `demo` shows what the engine is for, `test` proves that it works, `bench` measures it; the others are their parts.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod bench;
+mod cpu;
+mod demo;
+mod fuzz;
+mod guest;
+mod install;
+mod licences;
+mod memory;
+mod packages;
+mod project;
+mod story;
+mod test;
+mod throwaway;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Cofferdam's own tasks", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Show both isolation levels at work, on a daemon of its own, and leave nothing behind
+    Demo(demo::Options),
+    /// Everything: formatting, lints, licences, unit tests, and the end-to-end table at both levels
+    Test(test::Options),
+    /// Measure run, exec and rm at both levels, and memory
+    Bench(bench::Options),
+    /// Fetch the guest kernel and build the utility VM's initial RAM disk
+    Guest {
+        /// Passed on as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Put binaries, guest and systemd unit where a distribution would
+    Install(install::Options),
+    /// Install the system packages that building and running need, naming them first
+    Packages,
+    /// Run the fuzz targets for a while (needs cargo-fuzz and a nightly toolchain)
+    Fuzz(fuzz::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Demo(options) => demo::demo(&options),
+        Task::Test(options) => test::test(&options),
+        Task::Bench(options) => bench::bench(&options),
+        Task::Guest { args } => packages::install().and_then(|()| guest::guest(args)),
+        Task::Install(options) => install::install(&options),
+        Task::Packages => packages::install(),
+        Task::Fuzz(options) => fuzz::fuzz(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

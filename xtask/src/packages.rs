@@ -75,7 +75,11 @@ pub fn docker_cli() -> Result<PathBuf> {
         return Ok(program);
     }
     std::fs::create_dir_all(&dir)?;
-    let download = || run(Command::new("apt-get").args(["download", "-q", "docker.io"]).current_dir(&dir));
+    let download = || {
+        run(Command::new("apt-get")
+            .args(["-q", "-o", "APT::Sandbox::User=", "download", "docker.io"])
+            .current_dir(&dir))
+    };
     if download().is_err() {
         run(Command::new("apt-get").args(["update", "-q"]))?;
         download()?;

@@ -31,10 +31,24 @@ impl Archive {
 
     fn entry(&mut self, name: &str, mode: u32, (major, minor): (u32, u32), content: &[u8]) {
         self.inodes += 1;
-        let length = |bytes: usize| u32::try_from(bytes).expect("a file of an initial RAM disk is below 4 GiB");
+        let length =
+            |bytes: usize| u32::try_from(bytes).expect("a file of an initial RAM disk is below 4 GiB");
         // inode, mode, uid, gid, links, mtime, size, device, device of a node, length of the name, checksum
-        let fields =
-            [self.inodes, mode, 0, 0, 1, 0, length(content.len()), 0, 0, major, minor, length(name.len() + 1), 0];
+        let fields = [
+            self.inodes,
+            mode,
+            0,
+            0,
+            1,
+            0,
+            length(content.len()),
+            0,
+            0,
+            major,
+            minor,
+            length(name.len() + 1),
+            0,
+        ];
         self.bytes.extend_from_slice(b"070701");
         for field in fields {
             self.bytes.extend_from_slice(format!("{field:08x}").as_bytes());

@@ -85,7 +85,8 @@ fn unpack(from: &Path, to: &Path) -> Result<()> {
 
 /// Decompresses by the program `xz`.
 pub fn unxz(packed: &[u8]) -> Result<Vec<u8>> {
-    let mut xz = Command::new("xz").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("xz")?;
+    let mut xz =
+        Command::new("xz").arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("xz")?;
     let mut stdin = xz.stdin.take().context("xz")?;
     // Written from a thread of its own: xz may fill its output before it has read all of its input.
     let output = std::thread::scope(|scope| {
