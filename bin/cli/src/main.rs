@@ -1,2 +1,31 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! `cofferdam`, the command line: Docker's verbs, flags and output, and what Docker lacks (`doctor`,
+//! `image install`). It owns arguments ([`args`]), one file per verb family ([`commands`]), how things look
+//! ([`output`], [`template`]), the terminal ([`stdio`]) and messages with hints ([`report`]). It talks to the daemon
+//! only through `cofferdam-client`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod args;
+mod commands;
+mod config;
+mod doctor;
+mod image_name;
+mod install;
+mod output;
+mod programs;
+mod progress;
+mod report;
+mod session;
+mod stdio;
+mod template;
+mod usage;
+mod values;
+
+fn main() {
+    let code = match usage::parse(std::env::args_os()) {
+        Err(code) => code,
+        Ok(cli) => commands::execute(cli),
+    };
+    // Not a return: a thread that waits for the keyboard must not keep us.
+    std::process::exit(code);
+}

@@ -3,7 +3,7 @@
 use cofferdam_api::models::{EventMessage, Network};
 use cofferdam_api::{Filters, Info, Version};
 
-use crate::query::Query;
+use crate::query::{Query, segment};
 use crate::{Client, ClientError, Document, JsonLines};
 
 /// Which events.
@@ -54,5 +54,10 @@ impl Client {
     /// The networks.
     pub async fn list_networks(&self, filters: &Filters) -> Result<Vec<Network>, ClientError> {
         self.get("/networks").query(&Query::new().filters(filters)).answer().await
+    }
+
+    /// Everything about a network.
+    pub async fn inspect_network(&self, name: &str) -> Result<Document<Network>, ClientError> {
+        self.get(&format!("/networks/{}", segment(name))).document().await
     }
 }

@@ -1,0 +1,186 @@
+//! The tree of commands. Their own arguments are beside their code, in [`crate::commands`].
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use crate::commands::{
+    attach, completion, create, df, events, exec, history, image_prune, images, import, info, inspect,
+    install, lifecycle, load, logs, prune, ps, pull, rmi, run, start, system_prune, tag, top, version, wait,
+};
+use crate::doctor;
+
+/// A container engine with two isolation levels: processes on this host's kernel, or a kernel of their own
+#[derive(Debug, Parser)]
+#[command(
+    name = "cofferdam",
+    bin_name = "cofferdam",
+    disable_help_flag = true,
+    disable_version_flag = true,
+    subcommand_required = true,
+    args_override_self = true,
+    infer_long_args = false,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// Daemon to talk to: unix:///path or tcp://host:port (else COFFERDAM_HOST, DOCKER_HOST, the default socket)
+    #[arg(short = 'H', long, global = true, value_name = "HOST", hide_short_help = true)]
+    pub host: Option<String>,
+    /// Directory of Docker's client configuration, for credentials (else DOCKER_CONFIG, ~/.docker)
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub config: Option<std::path::PathBuf>,
+    /// Print help
+    #[arg(long, global = true, action = ArgAction::Help)]
+    help: Option<bool>,
+    /// Print version information and quit
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One of a container.
+    #[command(flatten)]
+    Container(ContainerVerb),
+    /// One of an image.
+    #[command(flatten)]
+    Image(ImageVerb),
+    /// One of the daemon.
+    #[command(flatten)]
+    System(SystemVerb),
+    /// List containers
+    Ps(ps::Arguments),
+    /// List images
+    Images(images::Arguments),
+    /// Remove one or more images
+    Rmi(rmi::Arguments),
+    /// Show everything about containers and images
+    Inspect(inspect::Arguments),
+    /// Manage containers
+    #[command(name = "container", subcommand)]
+    Containers(ContainerGroup),
+    /// Manage images
+    #[command(name = "image", subcommand)]
+    ImageGroup(ImageGroup),
+    /// Manage the engine
+    #[command(name = "system", subcommand)]
+    SystemGroup(SystemGroup),
+    /// Show the versions of client and daemon
+    Version(version::Arguments),
+    /// Check what works on this host and say what to do about the rest
+    Doctor(doctor::Arguments),
+    /// Print a completion script for a shell
+    Completion(completion::Arguments),
+    /// A question of the doctor's that may hang, asked in a process of its own.
+    #[command(name = "doctor-kvm-probe", hide = true)]
+    KvmProbe,
+}
+
+/// Verbs that stand alone and under `container`.
+#[derive(Debug, Subcommand)]
+pub enum ContainerVerb {
+    /// Create and run a new container from an image
+    Run(Box<run::Arguments>),
+    /// Create a new container
+    Create(Box<create::Arguments>),
+    /// Start one or more stopped containers
+    Start(start::Arguments),
+    /// Attach local standard input, output, and error streams to a running container
+    Attach(attach::Arguments),
+    /// Execute a command in a running container
+    Exec(exec::Arguments),
+    /// Fetch the logs of a container
+    Logs(logs::Arguments),
+    /// Display the running processes of a container
+    Top(top::Arguments),
+    /// Block until one or more containers stop, then print their exit codes
+    Wait(wait::Arguments),
+    /// Stop one or more running containers
+    Stop(lifecycle::Stop),
+    /// Restart one or more containers
+    Restart(lifecycle::Restart),
+    /// Kill one or more running containers
+    Kill(lifecycle::Kill),
+    /// Pause all processes within one or more containers
+    Pause(lifecycle::Pause),
+    /// Unpause all processes within one or more containers
+    Unpause(lifecycle::Unpause),
+    /// Rename a container
+    Rename(lifecycle::Rename),
+    /// Remove one or more containers
+    #[command(visible_alias = "remove")]
+    Rm(lifecycle::Remove),
+}
+
+/// `container …`
+#[derive(Debug, Subcommand)]
+pub enum ContainerGroup {
+    /// One that stands alone, too.
+    #[command(flatten)]
+    Verb(ContainerVerb),
+    /// List containers
+    #[command(visible_aliases = ["list", "ps"])]
+    Ls(ps::Arguments),
+    /// Show everything about one or more containers
+    Inspect(inspect::ContainerArguments),
+    /// Remove all stopped containers
+    Prune(prune::Arguments),
+}
+
+/// Verbs that stand alone and under `image`.
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Download an image from a registry
+    Pull(pull::Arguments),
+    /// Load an image from a tar archive or standard input
+    Load(load::Arguments),
+    /// Import the contents from a tarball to create a filesystem image
+    Import(import::Arguments),
+    /// Give an image a further name
+    Tag(tag::Arguments),
+    /// Show the history of an image
+    History(history::Arguments),
+}
+
+/// `image …`
+#[derive(Debug, Subcommand)]
+pub enum ImageGroup {
+    /// One that stands alone, too.
+    #[command(flatten)]
+    Verb(ImageVerb),
+    /// List images
+    #[command(visible_alias = "list")]
+    Ls(images::Arguments),
+    /// Show everything about one or more images
+    Inspect(inspect::ImageArguments),
+    /// Remove one or more images
+    #[command(visible_alias = "remove")]
+    Rm(rmi::Arguments),
+    /// Remove unused images
+    Prune(image_prune::Arguments),
+    /// Make a built-in image that needs no registry: nanoserver, windowsservercore
+    Install(install::Arguments),
+}
+
+/// Verbs that stand alone and under `system`.
+#[derive(Debug, Subcommand)]
+pub enum SystemVerb {
+    /// Display system-wide information
+    Info(info::Arguments),
+    /// Get real time events from the daemon
+    Events(events::Arguments),
+}
+
+/// `system …`
+#[derive(Debug, Subcommand)]
+pub enum SystemGroup {
+    /// One that stands alone, too.
+    #[command(flatten)]
+    Verb(SystemVerb),
+    /// Show disk usage
+    Df(df::Arguments),
+    /// Remove unused data
+    Prune(system_prune::Arguments),
+}

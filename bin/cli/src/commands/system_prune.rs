@@ -1,0 +1,49 @@
+//! `system prune`
+
+use clap::Args;
+use cofferdam_client::Filters;
+
+use super::Outcome;
+use super::image_prune::show_images;
+use super::prune::{confirm, reclaimed, show_containers};
+use crate::session::Session;
+use crate::values;
+
+/// Arguments of `system prune`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Remove all unused images, not just dangling ones
+    #[arg(short, long)]
+    all: bool,
+    /// Provide filter values (label=NAME)
+    #[arg(long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl Arguments {
+    /// Removes stopped containers, then images that nothing uses any more.
+    pub async fn run(&self, session: &Session) -> Outcome {
+        let filters: Filters = values::filters(&self.filter).map_err(anyhow::Error::msg)?;
+        let images = match self.all {
+            true => "all images without at least one container associated to them",
+            false => "all dangling images",
+        };
+        let warning = format!("WARNING! This will remove:\n  - all stopped containers\n  - {images}\n");
+        if !self.force && !confirm(&warning)? {
+            return Ok(0);
+        }
+        let containers = session.client.prune_containers(&filters).await?;
+        show_containers(&containers.containers_deleted.unwrap_or_default())?;
+        let mut of_images = filters;
+        of_images.add("dangling", if self.all { "false" } else { "true" });
+        let images = session.client.prune_images(&of_images).await?;
+        show_images(&images.images_deleted.unwrap_or_default())?;
+        reclaimed(
+            containers.space_reclaimed.unwrap_or(0).saturating_add(images.space_reclaimed.unwrap_or(0)),
+        )?;
+        Ok(0)
+    }
+}
