@@ -2,6 +2,7 @@
 
 mod absent;
 mod containers;
+mod containers_streams;
 mod events;
 mod exec;
 mod images;

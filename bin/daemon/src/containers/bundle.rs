@@ -1,0 +1,264 @@
+//! What a start writes: the shim's order (`shim.json`), the OCI specification (`config.json`), and the engine's files
+//! for `/etc`.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use cofferdam_model::{
+    BridgeNetwork, Isolation, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, bundle,
+};
+
+use super::etc_files::{self, Dns};
+use super::image::Files;
+use super::layers::Layers;
+use super::mounts::{MountKind, MountPoint};
+use super::record::Record;
+use super::spec::devices::{self, DeviceNode};
+use super::spec::{self, EtcFiles, HostFacts};
+use super::{Container, users, volumes};
+use crate::engine::Engine;
+use crate::error::{ApiError, ApiResult, chain};
+
+/// The directories of a container's own data.
+pub struct DataDirs {
+    /// `<data-root>/containers/<id>`
+    pub root: PathBuf,
+}
+
+impl DataDirs {
+    /// Of this container.
+    pub fn of(engine: &Engine, container: &Container) -> Self {
+        Self { root: engine.paths.container(&container.id) }
+    }
+
+    /// The overlay's writable directory.
+    pub fn upper(&self) -> PathBuf {
+        self.root.join("upper")
+    }
+
+    /// The overlay's work directory.
+    pub fn work(&self) -> PathBuf {
+        self.root.join("work")
+    }
+
+    /// The hyperv level's writable disk.
+    pub fn disk(&self) -> PathBuf {
+        self.root.join("rw.ext4")
+    }
+
+    /// The engine's files for `/etc`.
+    pub fn etc(&self) -> EtcFiles {
+        EtcFiles {
+            hostname: self.root.join("hostname"),
+            hosts: self.root.join("hosts"),
+            resolv_conf: self.root.join("resolv.conf"),
+        }
+    }
+}
+
+/// Makes a directory that only root enters; one that exists is fine.
+pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
+    match std::fs::DirBuilder::new().mode(mode).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        result => result,
+    }
+}
+
+/// What the shim is told.
+pub fn shim_spec(
+    engine: &Engine,
+    container: &Container,
+    files: Files,
+    network: Option<BridgeNetwork>,
+    vm: Option<VmSpec>,
+) -> ShimSpec {
+    let record = container.record();
+    let dirs = DataDirs::of(engine, container);
+    let driver = if record.host.log_config.driver == "none" { LogDriver::None } else { LogDriver::JsonFile };
+    ShimSpec {
+        id: container.id.clone(),
+        instance: engine.instance.clone(),
+        isolation: record.isolation,
+        log: LogSpec { driver, path: container.log_path(engine) },
+        rootfs: match files {
+            Files::Layers(lower) => RootfsSpec::Overlay { lower, upper: dirs.upper(), work: dirs.work() },
+            Files::Erofs(image) => RootfsSpec::Disks { image, writable: dirs.disk() },
+        },
+        network: match (network, record.network()) {
+            (Some(bridge), _) => NetworkSpec::Bridge(bridge),
+            (None, "host") => NetworkSpec::Host,
+            (None, _) => NetworkSpec::None,
+        },
+        vm,
+        oci_helper: engine.pieces.oci.clone(),
+        open_stdin: record.config.open_stdin,
+        stdin_once: record.config.stdin_once,
+    }
+}
+
+/// Makes the bundle directory with the shim's order, which must be there before the shim is.
+pub fn write_order(bundle: &Path, spec: &ShimSpec) -> io::Result<()> {
+    // What a crash left behind must not be mistaken for ours.
+    match std::fs::remove_dir_all(bundle) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::DirBuilder::new().mode(0o711).create(bundle)?;
+    make_directory(&bundle.join(bundle::ROOTFS), 0o755)?;
+    std::fs::write(bundle.join(bundle::SHIM_SPEC), serde_json::to_vec(spec)?)
+}
+
+/// Everything else that a container needs before it is made. Blocking; runs while the shim starts.
+pub fn write_rest(engine: &Engine, container: &Container, lower: &[PathBuf], address: Option<Ipv4Addr>) -> ApiResult<()> {
+    let record = container.record();
+    let dirs = DataDirs::of(engine, container);
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| ApiError::internal(format!("{what}: {error}"))
+    };
+
+    write_etc(engine, &record, &dirs, address).map_err(failed("cannot write the container's /etc files"))?;
+    make_bind_sources(&record.mounts)?;
+
+    let upper = dirs.upper();
+    let mut layers: Vec<&Path> = Vec::with_capacity(lower.len() + 1);
+    if record.isolation == Isolation::Process {
+        layers.push(&upper);
+    }
+    layers.extend(lower.iter().map(PathBuf::as_path));
+    let layers = Layers::open(layers).map_err(failed("cannot open the container's layers"))?;
+    let groups = record.host.group_add.clone().unwrap_or_default();
+    let user = users::resolve(&layers, &record.config.user, &groups)
+        .map_err(failed("cannot read the container's users"))?
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    for point in record.mounts.iter().filter(|mount| mount.kind == MountKind::Anonymous) {
+        volumes::fill(&layers, &dirs.root, &point.destination)
+            .map_err(failed(&format!("cannot make the volume {}", point.destination)))?;
+    }
+
+    let nodes = device_nodes(&record)?;
+    let init = init_program(engine, &record).map_err(failed("cannot write the init program"))?;
+    let host = match record.isolation {
+        Isolation::Process => HostFacts::of_this_host(),
+        Isolation::Hyperv => HostFacts::of_a_guest(),
+    };
+    let input = spec::Input {
+        record: &record,
+        user: &user,
+        data: &dirs.root,
+        etc: &dirs.etc(),
+        init: init.as_deref(),
+        devices: &nodes,
+        cgroup: &cgroup(engine, container),
+        host: &host,
+    };
+    let config = spec::build(&input).map_err(|error| ApiError::bad_request(chain(&error)))?;
+    let bundle = engine.paths.bundle(&container.id);
+    std::fs::write(bundle.join(bundle::OCI_SPEC), config.to_string())
+        .map_err(failed("cannot write the container's specification"))
+}
+
+/// The container's cgroup.
+pub fn cgroup(engine: &Engine, container: &Container) -> String {
+    format!("{}/{}", engine.instance.cgroup_parent(), container.id)
+}
+
+fn write_etc(engine: &Engine, record: &Record, dirs: &DataDirs, address: Option<Ipv4Addr>) -> io::Result<()> {
+    let etc = dirs.etc();
+    let isolated = record.network() != "host";
+    let host_file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let strings = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let (servers, search) = (strings(&engine.config.dns), engine.config.dns_search.clone());
+    let dns = Dns {
+        servers: if record.host.dns.is_empty() { &servers } else { &record.host.dns },
+        search: if record.host.dns_search.is_empty() { &search } else { &record.host.dns_search },
+        options: &record.host.dns_options,
+    };
+    let gateway = engine.network.bridge.as_ref().map(|bridge| bridge.gateway);
+    let extra: Vec<_> = record
+        .host
+        .extra_hosts
+        .iter()
+        .flatten()
+        .filter_map(|text| etc_files::extra_host(text, gateway))
+        .collect();
+    let hosts = if isolated {
+        etc_files::hosts(&record.config.hostname, &record.config.domainname, address, &extra)
+    } else {
+        let mut hosts = host_file("/etc/hosts");
+        for (name, address) in extra {
+            hosts.push_str(&format!("{address}\t{name}\n"));
+        }
+        hosts
+    };
+    write_readable(&etc.hostname, &etc_files::hostname(&record.config.hostname))?;
+    write_readable(&etc.hosts, &hosts)?;
+    write_readable(&etc.resolv_conf, &etc_files::resolv_conf(&host_file("/etc/resolv.conf"), dns, isolated))
+}
+
+fn write_readable(path: &Path, text: &str) -> io::Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
+/// Sources that may be made are; the others must be there.
+fn make_bind_sources(mounts: &[MountPoint]) -> ApiResult<()> {
+    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind) {
+        let source = Path::new(&mount.source);
+        match source.symlink_metadata() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && mount.create_source => {
+                std::fs::create_dir_all(source).map_err(|error| {
+                    ApiError::internal(format!("error while creating mount source path '{}': {error}", mount.source))
+                })?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ApiError::bad_request(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    mount.source
+                )));
+            }
+            Err(error) => {
+                return Err(ApiError::bad_request(format!("cannot use the bind source path {}: {error}", mount.source)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn device_nodes(record: &Record) -> ApiResult<Vec<DeviceNode>> {
+    let mut nodes = Vec::new();
+    if record.isolation == Isolation::Hyperv {
+        return Ok(nodes);
+    }
+    if record.host.privileged {
+        nodes = devices::all_of_host();
+    }
+    for mapping in &record.host.devices {
+        nodes.extend(devices::from_host(mapping).map_err(|error| {
+            ApiError::internal(format!(
+                "error gathering device information while adding custom device \"{}\": {error}",
+                mapping.path_on_host
+            ))
+        })?);
+    }
+    Ok(nodes)
+}
+
+/// The program for `--init`: one file for all containers, written when it is first asked for.
+fn init_program(engine: &Engine, record: &Record) -> io::Result<Option<PathBuf>> {
+    if record.host.init != Some(true) {
+        return Ok(None);
+    }
+    let path = engine.paths.exec_root.join("docker-init");
+    if std::fs::metadata(&path).is_ok_and(|found| found.len() == cofferdam_init::PROGRAM.len() as u64) {
+        return Ok(Some(path));
+    }
+    let scratch = engine.paths.exec_root.join(format!("docker-init.{}", cofferdam_model::random_hex(4)));
+    std::fs::write(&scratch, cofferdam_init::PROGRAM)?;
+    std::fs::set_permissions(&scratch, std::fs::Permissions::from_mode(0o755))?;
+    std::fs::rename(&scratch, &path)?;
+    Ok(Some(path))
+}

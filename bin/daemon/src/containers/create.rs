@@ -1,0 +1,497 @@
+//! `create`: everything about a new container is checked here, before anything is made.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use cofferdam_model::{ContainerId, Isolation};
+use cofferdam_store::NewContainer;
+use jiff::Timestamp;
+
+use super::actor::to_json;
+use super::config::{Config, CreateRequest, HostConfig};
+use super::mounts::{self, InvalidMount, MountKind};
+use super::record::{Record, Status};
+use super::spec::{capabilities, devices, process::Security, resources};
+use super::{Container, etc_files, image, names, restart, signals, spec, start};
+use crate::engine::{Engine, Shared};
+use crate::error::{ApiError, ApiResult};
+
+/// Docker's smallest memory limit.
+const LEAST_MEMORY: i64 = 6 << 20;
+/// How many random names are tried.
+const NAME_ATTEMPTS: u32 = 20;
+const SHM_SIZE: i64 = 64 << 20;
+
+/// Makes a container; its ID and warnings.
+pub async fn create(engine: &Shared, name: Option<&str>, request: CreateRequest) -> ApiResult<(ContainerId, Vec<String>)> {
+    if let Some(name) = name.filter(|name| !names::is_valid(name.trim_start_matches('/'))) {
+        return Err(ApiError::bad_request(names::refusal(name)));
+    }
+    let id = ContainerId::random();
+    let mut warnings = Vec::new();
+    let record = check(engine, &id, request, &mut warnings)?;
+    let status = Status::default();
+    let name = claim_name(engine, &id, name.map(|name| name.trim_start_matches('/')), &record, &status)?;
+
+    let made = {
+        let (engine, root, isolation) = (Arc::clone(engine), engine.paths.container(&id), record.isolation);
+        let making = tokio::task::spawn_blocking(move || {
+            start::make_data(&engine, &root, isolation).inspect_err(|_| {
+                let _ = start::remove_directory(&root);
+            })
+        });
+        making.await.map_err(|error| ApiError::internal(format!("cannot make the container: {error}")))?
+    };
+    if let Err(error) = made {
+        engine.store.remove_container(&id)?;
+        return Err(error);
+    }
+    let container = Container::spawn(engine, id.clone(), name, record, status);
+    engine.containers.add(Arc::clone(&container));
+    engine.events.publish(container.event("create"));
+    Ok((id, warnings))
+}
+
+/// Records the container under its name, or under a free random one.
+fn claim_name(
+    engine: &Engine,
+    id: &ContainerId,
+    name: Option<&str>,
+    record: &Record,
+    status: &Status,
+) -> ApiResult<String> {
+    let (spec, state) = (to_json(record), to_json(status));
+    let created = i64::try_from(record.created.as_nanosecond()).unwrap_or(i64::MAX);
+    let claim = |name: &str| {
+        engine.store.insert_container(&NewContainer { id, name, created, spec: &spec, state: &state })
+    };
+    if let Some(name) = name {
+        claim(name)?;
+        return Ok(name.to_owned());
+    }
+    for attempt in 0..NAME_ATTEMPTS {
+        let name = names::random(attempt);
+        match claim(&name) {
+            Ok(()) => return Ok(name),
+            Err(cofferdam_store::Error::NameInUse { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let name = id.short().to_owned();
+    claim(&name)?;
+    Ok(name)
+}
+
+fn check(engine: &Engine, id: &ContainerId, request: CreateRequest, warnings: &mut Vec<String>) -> ApiResult<Record> {
+    let CreateRequest { config: mut wanted, mut host_config, networking_config } = request;
+    // `HostConfig` and `NetworkingConfig` travel in the same object as the configuration.
+    wanted.others.remove("HostConfig");
+    wanted.others.remove("NetworkingConfig");
+    let isolation = Isolation::parse_or(&host_config.isolation, engine.config.default_isolation)
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    if wanted.image.is_empty() {
+        return Err(ApiError::bad_request("no image specified: Config.Image cannot be empty"));
+    }
+    let image = image::find(engine, &wanted.image)?;
+    let mut config = merge(wanted, image.container_config());
+    let (path, args) = program(&config)?;
+    check_config(&mut config, id)?;
+    check_host(&mut host_config, isolation, warnings)?;
+    check_unsupported(&config, &host_config, warnings)?;
+
+    for (network, endpoint) in &networking_config.endpoints_config {
+        if !["bridge", "default", "none", "host"].contains(&network.as_str()) {
+            return Err(ApiError::not_found(format!("network {network} not found")));
+        }
+        let pinned = |key: &str| endpoint.ipam_config.get(key).is_some_and(|value| value != "");
+        if pinned("IPv4Address") || pinned("IPv6Address") {
+            return Err(ApiError::bad_request("user specified IP address is supported on user defined networks only"));
+        }
+    }
+    let mac = networking_config.endpoints_config.values().map(|endpoint| endpoint.mac_address.as_str());
+    let mac = mac.chain([config.mac_address.as_str()]).find(|mac| !mac.is_empty()).map(check_mac).transpose()?;
+
+    let mounts = mounts::collect(&host_config, &image.container_config().volumes, &config.volumes)
+        .map_err(|error| match error {
+            InvalidMount::Wrong(text) => ApiError::bad_request(text),
+            InvalidMount::Later(what) => ApiError::not_implemented(what, "the volumes issue"),
+        })?;
+    for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind && !mount.create_source) {
+        if !std::path::Path::new(&mount.source).exists() {
+            return Err(ApiError::bad_request(format!(
+                "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                mount.source
+            )));
+        }
+    }
+    if isolation == Isolation::Hyperv {
+        engine.vm.require()?;
+    }
+    isolation.as_str().clone_into(&mut host_config.isolation);
+    Ok(Record {
+        image: image.id().to_string(),
+        created: Timestamp::now(),
+        isolation,
+        path,
+        args,
+        config,
+        host: host_config,
+        mounts,
+        mac,
+    })
+}
+
+/// The request's configuration over the image's.
+fn merge(mut config: Config, image: &cofferdam_image::ContainerConfig) -> Config {
+    if config.user.is_empty() {
+        config.user.clone_from(&image.user);
+    }
+    if config.working_dir.is_empty() {
+        config.working_dir.clone_from(&image.working_dir);
+    }
+    if config.stop_signal.is_empty() {
+        config.stop_signal.clone_from(&image.stop_signal);
+    }
+    for (port, value) in &image.exposed_ports {
+        config.exposed_ports.entry(port.clone()).or_insert_with(|| value.clone());
+    }
+    for (key, value) in &image.labels {
+        config.labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    let name = |entry: &String| entry.split_once('=').map_or(entry.clone(), |(name, _)| name.to_owned());
+    for entry in &image.env {
+        if !config.env.iter().any(|own| name(own) == name(entry)) {
+            config.env.push(entry.clone());
+        }
+    }
+    if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd.clone_from(&image.cmd);
+        }
+        if config.entrypoint.is_none() {
+            config.entrypoint.clone_from(&image.entrypoint);
+        }
+    }
+    // `--entrypoint ""` takes the image's away.
+    if config.entrypoint.as_deref().is_some_and(|words| matches!(words, [only] if only.is_empty())) {
+        config.entrypoint = None;
+    }
+    if config.healthcheck.is_none() {
+        config.healthcheck.clone_from(&image.healthcheck);
+    }
+    config
+}
+
+/// The program and its arguments.
+fn program(config: &Config) -> ApiResult<(String, Vec<String>)> {
+    let words = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten());
+    let mut words = words.cloned();
+    match words.next() {
+        Some(program) => Ok((program, words.collect())),
+        None => Err(ApiError::bad_request("no command specified")),
+    }
+}
+
+fn check_config(config: &mut Config, id: &ContainerId) -> ApiResult<()> {
+    let wrong = |text: String| Err(ApiError::bad_request(text));
+    if config.hostname.is_empty() {
+        id.short().clone_into(&mut config.hostname);
+    }
+    let plain = |name: &str| {
+        !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    if !plain(&config.hostname) || !(config.domainname.is_empty() || plain(&config.domainname)) {
+        return wrong(format!("invalid hostname format: {}", config.hostname));
+    }
+    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+        return wrong(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            config.working_dir
+        ));
+    }
+    if !config.stop_signal.is_empty() && signals::parse(&config.stop_signal).is_none() {
+        return wrong(format!("Invalid signal: {}", config.stop_signal));
+    }
+    if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
+        return wrong(format!("invalid environment variable: {entry}"));
+    }
+    let texts = config.env.iter().chain(config.cmd.iter().flatten()).chain(config.entrypoint.iter().flatten());
+    if texts.chain([&config.user, &config.working_dir]).any(|text| text.contains('\0')) {
+        return wrong("invalid container configuration: a value contains a NUL byte".to_owned());
+    }
+    Ok(())
+}
+
+fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<String>) -> ApiResult<()> {
+    let wrong = |text: String| Err(ApiError::bad_request(text));
+    let bad = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
+    match host.network_mode.as_str() {
+        "" | "default" | "bridge" => "bridge".clone_into(&mut host.network_mode),
+        "none" => {}
+        "host" if isolation == Isolation::Hyperv => {
+            return wrong(
+                "network mode host cannot be used with isolation hyperv: the container has a kernel of its own; use \
+                 bridge or none, or isolation process"
+                    .to_owned(),
+            );
+        }
+        "host" => {}
+        other if other.starts_with("container:") => {
+            return Err(ApiError::not_implemented("joining another container's network", "the networks issue"));
+        }
+        other => return Err(ApiError::not_found(format!("network {other} not found"))),
+    }
+    if isolation == Isolation::Hyperv {
+        let shared = [("pid", &host.pid_mode), ("ipc", &host.ipc_mode), ("uts", &host.uts_mode)];
+        if let Some((kind, _)) = shared.iter().find(|(_, mode)| mode.as_str() == "host") {
+            return wrong(format!(
+                "{kind} mode host cannot be used with isolation hyperv: the container has a kernel of its own"
+            ));
+        }
+        if !host.devices.is_empty() {
+            return wrong("host devices cannot be used with isolation hyperv".to_owned());
+        }
+    }
+    for (kind, mode, allowed) in [
+        ("PID", &host.pid_mode, ["host", "private"].as_slice()),
+        ("IPC", &host.ipc_mode, &["host", "private", "shareable", "none"]),
+        ("UTS", &host.uts_mode, &["host", "private"]),
+        ("cgroup namespace", &host.cgroupns_mode, &["host", "private"]),
+    ] {
+        if mode.starts_with("container:") {
+            return Err(ApiError::not_implemented("sharing namespaces with another container", "the networks issue"));
+        }
+        if !mode.is_empty() && !allowed.contains(&mode.as_str()) {
+            return wrong(format!("invalid {kind} mode: {mode}"));
+        }
+    }
+    if host.network_mode == "host" && host.sysctls.keys().any(|key| key.starts_with("net.")) {
+        return wrong("sysctl 'net.*' not allowed in host network namespace".to_owned());
+    }
+    let fills = |field: &mut String, default: &str| {
+        if field.is_empty() {
+            default.clone_into(field);
+        }
+    };
+    fills(&mut host.ipc_mode, "private");
+    fills(&mut host.cgroupns_mode, "private");
+    fills(&mut host.runtime, "cofferdam");
+    fills(&mut host.log_config.driver, "json-file");
+    fills(&mut host.restart_policy.name, "no");
+    if host.shm_size == 0 {
+        host.shm_size = SHM_SIZE;
+    }
+    if host.shm_size < 0 {
+        return wrong("SHM size can not be less than 0".to_owned());
+    }
+
+    if let Some(text) = restart::refusal(&host.restart_policy, host.auto_remove) {
+        return wrong(text);
+    }
+    match host.log_config.driver.as_str() {
+        "json-file" | "local" | "none" => {}
+        other => return wrong(format!("logger: no log driver named '{other}' is registered")),
+    }
+    if !host.log_config.options.is_empty() {
+        warnings.push("Log options are recorded but logs are not rotated yet.".to_owned());
+    }
+    if host.memory != 0 && host.memory < LEAST_MEMORY {
+        return wrong("Minimum memory limit allowed is 6MB".to_owned());
+    }
+    if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
+        return wrong("Minimum memoryswap limit should be larger than memory limit, see usage".to_owned());
+    }
+    if host.memory == 0 && host.memory_swap > 0 {
+        return wrong("You should always set the Memory limit when using Memoryswap limit, see usage".to_owned());
+    }
+    if host.memory_reservation > 0 && host.memory > 0 && host.memory < host.memory_reservation {
+        return wrong("Minimum memory limit can not be less than memory reservation limit, see usage".to_owned());
+    }
+    if host.memory > 0 && host.memory_swap == 0 {
+        host.memory_swap = host.memory.saturating_mul(2);
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+    if host.nano_cpus < 0 || host.nano_cpus > most {
+        return wrong(format!(
+            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
+        ));
+    }
+    if host.nano_cpus > 0 && (host.cpu_period > 0 || host.cpu_quota > 0) {
+        return wrong("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());
+    }
+    if host.cpu_shares < 0 {
+        return wrong(format!("invalid CPU shares ({}): value must be a positive integer", host.cpu_shares));
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return wrong(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj));
+    }
+    for limit in host.ulimits.iter().flatten() {
+        if !resources::is_rlimit(&limit.name) {
+            return wrong(format!("invalid ulimit type: {}", limit.name));
+        }
+        if limit.hard != -1 && (limit.soft == -1 || limit.soft > limit.hard) {
+            return wrong(format!("ulimit soft limit must be less than or equal to hard limit: {} > {}", limit.soft, limit.hard));
+        }
+    }
+    let empty = Vec::new();
+    let (add, drop) = (host.cap_add.as_ref().unwrap_or(&empty), host.cap_drop.as_ref().unwrap_or(&empty));
+    capabilities::effective(add, drop, host.privileged, capabilities::Bounding::FULL).map_err(|error| bad(&error))?;
+    let security = Security::parse(host).map_err(|error| bad(&error))?;
+    security.seccomp(host.privileged, &[]).map_err(|error| bad(&error))?;
+    devices::check_rules(host.device_cgroup_rules.as_deref().unwrap_or_default()).map_err(|error| bad(&error))?;
+    if let Some(text) = host.extra_hosts.iter().flatten().find(|text| etc_files::extra_host(text, None).is_none()) {
+        return wrong(format!("invalid add-host: {text:?}: want host:address"));
+    }
+    if let Some(server) = host.dns.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
+        return wrong(format!("bad nameserver address: {server}"));
+    }
+    if !host.privileged {
+        host.masked_paths.get_or_insert_with(spec::masked_paths);
+        host.readonly_paths.get_or_insert_with(spec::readonly_paths);
+    }
+    Ok(())
+}
+
+/// What Docker has and this engine does not have yet: refused where leaving it out would change what runs, said in a
+/// warning where it would not.
+fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> ApiResult<()> {
+    let later = |what, when| Err(ApiError::not_implemented(what, when));
+    if host.port_bindings.values().any(|bindings| bindings.as_array().is_some_and(|list| !list.is_empty()))
+        || host.publish_all_ports
+    {
+        return later("publishing ports", "the networks issue");
+    }
+    if host.volumes_from.as_ref().is_some_and(|list| !list.is_empty()) {
+        return later("--volumes-from", "the volumes issue");
+    }
+    if host.links.as_ref().is_some_and(|list| !list.is_empty()) {
+        return later("--link", "the networks issue");
+    }
+    if host.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
+        return Err(ApiError::internal(
+            "could not select device driver \"\" with capabilities: [[gpu]]".to_owned(),
+        ));
+    }
+    if !host.storage_opt.is_empty() {
+        return Err(ApiError::bad_request("--storage-opt is supported only for block devices of named size: not here"));
+    }
+    if !matches!(host.userns_mode.as_str(), "" | "host") {
+        return Err(ApiError::bad_request(format!("invalid USER mode: {}", host.userns_mode)));
+    }
+    if !host.cgroup_parent.is_empty() {
+        warnings.push("The cgroup parent is recorded but containers stay below the daemon's own.".to_owned());
+    }
+    if !matches!(host.runtime.as_str(), "" | "runc" | "cofferdam" | "io.containerd.runc.v2") {
+        return Err(ApiError::bad_request(format!("unknown or invalid runtime name: {}", host.runtime)));
+    }
+    let tested = config.healthcheck.as_ref().and_then(|check| check["Test"].as_array());
+    if tested.is_some_and(|test| !test.is_empty() && test[0] != "NONE") {
+        warnings.push("The health check is recorded but not run yet.".to_owned());
+    }
+    Ok(())
+}
+
+fn check_mac(text: &str) -> ApiResult<String> {
+    let bytes: Vec<_> = text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect();
+    let good = bytes.len() == 6 && text.len() == 17 && bytes.iter().all(Result::is_ok);
+    // The lowest bit of the first byte makes an address a group's.
+    let single = bytes.first().is_some_and(|byte| byte.as_ref().is_ok_and(|byte| byte & 1 == 0));
+    if good && single {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(ApiError::bad_request(format!("{text} is not a valid mac address")))
+}
+
+/// The MAC address that goes with an address, so that a reused address keeps its place in neighbours' tables.
+#[must_use]
+pub(super) fn mac_of(address: Ipv4Addr) -> String {
+    let [a, b, c, d] = address.octets();
+    format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(host: serde_json::Value, isolation: Isolation) -> Result<HostConfig, String> {
+        let mut host: HostConfig = super::super::config::lenient(host).unwrap();
+        let mut warnings = Vec::new();
+        check_host(&mut host, isolation, &mut warnings)
+            .and_then(|()| check_unsupported(&Config::default(), &host, &mut warnings))
+            .map(|()| host)
+            .map_err(|error| error.message)
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let host = checked(serde_json::json!({}), Isolation::Process).unwrap();
+        assert_eq!((host.network_mode.as_str(), host.shm_size), ("bridge", SHM_SIZE));
+        assert_eq!(host.restart_policy.name, "no");
+        assert!(host.masked_paths.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (host, words) in [
+            (serde_json::json!({"Memory": 1000}), "Minimum memory limit"),
+            (serde_json::json!({"NanoCpus": 1_000_000_000_000_000_i64}), "range of CPUs"),
+            (serde_json::json!({"RestartPolicy": {"Name": "x"}}), "unknown policy 'x'"),
+            (serde_json::json!({"CapAdd": ["FLY"]}), "FLY"),
+            (serde_json::json!({"SecurityOpt": ["seccomp={"]}), "decoding seccomp profile"),
+            (serde_json::json!({"Ulimits": [{"Name": "x"}]}), "invalid ulimit type: x"),
+            (serde_json::json!({"LogConfig": {"Type": "syslog"}}), "no log driver named 'syslog'"),
+            (serde_json::json!({"NetworkMode": "web"}), "network web not found"),
+            (serde_json::json!({"PidMode": "x"}), "invalid PID mode: x"),
+            (serde_json::json!({"ExtraHosts": ["x"]}), "invalid add-host"),
+            (serde_json::json!({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}), "publishing ports"),
+            (serde_json::json!({"Runtime": "kata"}), "unknown or invalid runtime name: kata"),
+        ] {
+            let error = checked(host.clone(), Isolation::Process).unwrap_err();
+            assert!(error.contains(words), "{host}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_hosts_namespaces_do_not_reach_a_vm() {
+        for host in [serde_json::json!({"NetworkMode": "host"}), serde_json::json!({"PidMode": "host"})] {
+            assert!(checked(host.clone(), Isolation::Hyperv).unwrap_err().contains("isolation hyperv"));
+            assert!(checked(host, Isolation::Process).is_ok());
+        }
+    }
+
+    #[test]
+    fn the_image_gives_what_was_not_said() {
+        let image = cofferdam_image::ContainerConfig {
+            entrypoint: Some(vec!["/entry".to_owned()]),
+            cmd: Some(vec!["serve".to_owned()]),
+            env: vec!["A=1".to_owned(), "B=2".to_owned()],
+            user: "web".to_owned(),
+            ..Default::default()
+        };
+        let merged = |config: Config| {
+            let config = merge(config, &image);
+            (program(&config).unwrap(), config)
+        };
+        let words = |list: &[&str]| Some(list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let ((path, args), config) = merged(Config { env: vec!["B=3".to_owned()], ..Config::default() });
+        assert_eq!((path.as_str(), args), ("/entry", vec!["serve".to_owned()]));
+        assert_eq!((config.user.as_str(), config.env), ("web", vec!["B=3".to_owned(), "A=1".to_owned()]));
+        let ((_, args), _) = merged(Config { cmd: words(&["x"]), ..Config::default() });
+        assert_eq!(args, ["x"]);
+        let ((path, args), _) = merged(Config { entrypoint: words(&["sh"]), ..Config::default() });
+        assert_eq!((path.as_str(), args.len()), ("sh", 0));
+        let ((path, _), _) = merged(Config { entrypoint: words(&[""]), cmd: words(&["ls"]), ..Config::default() });
+        assert_eq!(path, "ls");
+    }
+
+    #[test]
+    fn mac_addresses() {
+        assert_eq!(mac_of(Ipv4Addr::new(172, 30, 0, 2)), "02:42:ac:1e:00:02");
+        assert_eq!(check_mac("02:42:AC:11:00:02").unwrap(), "02:42:ac:11:00:02");
+        for bad in ["", "02:42:ac:11:00", "zz:42:ac:11:00:02", "01:00:5e:00:00:01"] {
+            assert!(check_mac(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! `GET /containers/{id}/json`.
+
+use std::path::Path;
+
+use cofferdam_api::ContainerExtension;
+use cofferdam_model::State;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::bundle::DataDirs;
+use super::mounts::MountKind;
+use super::record::{Record, Status};
+use super::spec::mounts::anonymous_source;
+use super::{Container, exec};
+use crate::engine::Engine;
+use crate::network;
+
+/// Go's zero time: never.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Everything about a container.
+pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
+    let (record, status) = (container.record(), container.status());
+    let dirs = DataDirs::of(engine, container);
+    let etc = dirs.etc();
+    let log = if record.host.log_config.driver == "none" { String::new() } else { text(&container.log_path(engine)) };
+    let execs = exec::ids(container);
+    let bridge = status.network.as_ref().filter(|_| status.state.is_live());
+    let mut json = json!({
+        "Id": container.id,
+        "Created": record.created.to_string(),
+        "Path": record.path,
+        "Args": record.args,
+        "State": state(&status),
+        "Image": record.image,
+        "ResolvConfPath": text(&etc.resolv_conf),
+        "HostnamePath": text(&etc.hostname),
+        "HostsPath": text(&etc.hosts),
+        "LogPath": log,
+        "Name": format!("/{}", container.name()),
+        "RestartCount": status.restarts,
+        "Driver": "overlayfs",
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": if execs.is_empty() { Value::Null } else { json!(execs) },
+        "HostConfig": record.host,
+        "GraphDriver": { "Name": "overlayfs", "Data": { "UpperDir": text(&dirs.upper()), "WorkDir": text(&dirs.work()) } },
+        "Mounts": mounts(engine, container),
+        "Config": record.config,
+        "NetworkSettings": {
+            "Bridge": "",
+            "SandboxID": "",
+            "SandboxKey": if status.pid > 0 { format!("/proc/{}/ns/net", status.pid) } else { String::new() },
+            "HairpinMode": false,
+            "LinkLocalIPv6Address": "",
+            "LinkLocalIPv6PrefixLen": 0,
+            "Ports": {},
+            "SecondaryIPAddresses": null,
+            "SecondaryIPv6Addresses": null,
+            "EndpointID": bridge.map_or(String::new(), |_| endpoint_id(container)),
+            "Gateway": bridge.map_or(String::new(), |bridge| bridge.gateway.to_string()),
+            "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0,
+            "IPAddress": bridge.map_or(String::new(), |bridge| bridge.address.to_string()),
+            "IPPrefixLen": bridge.map_or(0, |bridge| bridge.prefix),
+            "IPv6Gateway": "",
+            "MacAddress": bridge.map_or(String::new(), |bridge| bridge.mac.clone()),
+            "Networks": networks(engine, &record, &status),
+        },
+        "Cofferdam": ContainerExtension { isolation: record.isolation, vm: status.vm.clone() },
+    });
+    if record.isolation == cofferdam_model::Isolation::Hyperv {
+        json["GraphDriver"]["Data"] = json!({ "Disk": text(&dirs.disk()) });
+    }
+    if size {
+        let (own, all) = sizes(engine, container);
+        json["SizeRw"] = json!(own);
+        json["SizeRootFs"] = json!(all);
+    }
+    json
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(|| NEVER.to_owned(), |time| time.to_string())
+}
+
+fn state(status: &Status) -> Value {
+    json!({
+        "Status": status.word(),
+        "Running": status.is_running(),
+        "Paused": status.state == State::Paused,
+        "Restarting": status.restarting,
+        "OOMKilled": status.oom_killed,
+        "Dead": false,
+        "Pid": status.pid,
+        "ExitCode": status.exit_code,
+        "Error": status.error,
+        "StartedAt": time(status.started),
+        "FinishedAt": time(status.finished),
+    })
+}
+
+fn endpoint_id(container: &Container) -> String {
+    hex::encode(Sha256::digest(format!("cofferdam endpoint {}", container.id)))
+}
+
+/// The networks a container is in, by name.
+pub(super) fn networks(engine: &Engine, record: &Record, status: &Status) -> Value {
+    let name = record.network();
+    let bridge = status.network.as_ref().filter(|_| status.state.is_live());
+    let id = if name == network::NAME {
+        engine.network.id.clone()
+    } else {
+        hex::encode(Sha256::digest(format!("cofferdam network {name} of {}", engine.instance)))
+    };
+    let endpoint = json!({
+        "IPAMConfig": null,
+        "Links": null,
+        "Aliases": null,
+        "DriverOpts": null,
+        "GwPriority": 0,
+        "NetworkID": id,
+        "EndpointID": "",
+        "Gateway": bridge.map_or(String::new(), |bridge| bridge.gateway.to_string()),
+        "IPAddress": bridge.map_or(String::new(), |bridge| bridge.address.to_string()),
+        "IPPrefixLen": bridge.map_or(0, |bridge| bridge.prefix),
+        "MacAddress": bridge.map_or(String::new(), |bridge| bridge.mac.clone()),
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": null,
+    });
+    json!({ name: endpoint })
+}
+
+/// What is mounted, as lists and `inspect` show it. `--tmpfs` shows in `HostConfig` only, as Docker has it.
+pub(super) fn mounts(engine: &Engine, container: &Container) -> Value {
+    let data = engine.paths.container(&container.id);
+    let record = container.record();
+    let shown = record.mounts.iter().filter(|mount| mount.kind != MountKind::TmpfsOption);
+    shown
+        .map(|mount| {
+            let source = match mount.kind {
+                MountKind::Anonymous => text(&anonymous_source(&data, &mount.destination)),
+                _ => mount.source.clone(),
+            };
+            json!({
+                "Type": match mount.kind {
+                    MountKind::Bind => "bind",
+                    MountKind::Anonymous => "volume",
+                    MountKind::Tmpfs | MountKind::TmpfsOption => "tmpfs",
+                },
+                "Source": source,
+                "Destination": mount.destination,
+                "Mode": if mount.kind == MountKind::Bind { mount.mode.as_str() } else { "" },
+                "RW": mount.writable,
+                "Propagation": mount.propagation,
+            })
+        })
+        .collect()
+}
+
+/// Bytes of the container's own files, and of all files.
+pub(super) fn sizes(engine: &Engine, container: &Container) -> (u64, u64) {
+    let record = container.record();
+    let dirs = DataDirs::of(engine, container);
+    let own = match record.isolation {
+        cofferdam_model::Isolation::Process => size_below(&dirs.upper()),
+        // What the sparse disk takes: what is in it only its guest knows.
+        cofferdam_model::Isolation::Hyperv => {
+            use std::os::unix::fs::MetadataExt as _;
+            std::fs::metadata(dirs.disk()).map_or(0, |disk| disk.blocks() * 512)
+        }
+    };
+    let image = record.image.parse().ok().and_then(|id| engine.images.get(&id)).map_or(0, |image| image.size());
+    (own, own + image)
+}
+
+fn size_below(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => size_below(&entry.path()),
+            Ok(metadata) if metadata.is_file() => metadata.len(),
+            _ => 0,
+        })
+        .sum()
+}

@@ -1,0 +1,49 @@
+//! Containers: records, live handles, one task per container that owns its state.
+//!
+//! ```text
+//! routes ──► Containers (by ID, name, prefix) ──► Container ──command──► actor ──► shim (ttrpc)
+//!                                                     ▲                    │
+//!            create, list, inspect, logs, top, exec   └──── watch ─────────┘  store, events
+//! ```
+//!
+//! * [`create`] checks everything about a new container before anything is made.
+//! * [`actor`] applies what happens to one container, in order: [`cofferdam_model::State::apply`] decides what is
+//!   legal, the store is told in the same step, then everyone who watches.
+//! * [`start`] turns a record into a bundle and a running shim, or rolls everything back.
+//! * [`recover`] finds at the daemon's start what became of the containers in its absence.
+
+mod actor;
+pub mod attach;
+mod bundle;
+pub mod config;
+mod container;
+pub mod create;
+mod detach;
+mod etc_files;
+pub mod exec;
+mod image;
+pub mod inspect;
+mod layers;
+pub mod lifecycle;
+pub mod list;
+pub mod logs;
+mod mounts;
+mod names;
+pub mod prune;
+mod record;
+mod recover;
+mod registry;
+pub mod remove;
+mod restart;
+mod shim;
+mod signals;
+mod spec;
+mod start;
+pub mod top;
+mod users;
+mod volumes;
+pub mod wait;
+
+pub use container::Container;
+pub use recover::recover;
+pub use registry::Containers;

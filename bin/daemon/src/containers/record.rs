@@ -1,0 +1,187 @@
+//! What is stored of a container: its specification, which changes rarely, and its status, which changes with every
+//! event.
+
+use cofferdam_model::{BridgeNetwork, Isolation, State, VmInfo};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, HostConfig};
+use super::mounts::MountPoint;
+
+/// A container's specification: what was asked for, completed from its image and the daemon's defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The image's ID, `sha256:…`.
+    pub image: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// The level.
+    pub isolation: Isolation,
+    /// The program.
+    pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// As `inspect` shows it.
+    pub config: Config,
+    /// As `inspect` shows it.
+    pub host: HostConfig,
+    /// Everything mounted but the engine's own files.
+    pub mounts: Vec<MountPoint>,
+    /// The wished MAC address.
+    pub mac: Option<String>,
+}
+
+impl Record {
+    /// The network it is in: `bridge`, `none` or `host`.
+    #[must_use]
+    pub fn network(&self) -> &str {
+        match self.host.network_mode.as_str() {
+            "" | "default" => "bridge",
+            other => other,
+        }
+    }
+}
+
+/// A container's status.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Where it is in its life.
+    pub state: State,
+    /// The init process on the host (at the hyperv level the VM worker); 0 when it does not run.
+    pub pid: u32,
+    /// The last exit code.
+    pub exit_code: i32,
+    /// Why the last start failed.
+    pub error: String,
+    /// Whether the OOM killer ended a process of it.
+    pub oom_killed: bool,
+    /// The last start.
+    pub started: Option<Timestamp>,
+    /// The last exit.
+    pub finished: Option<Timestamp>,
+    /// Restarts by policy since it was last started by hand.
+    pub restarts: u32,
+    /// It has exited and its restart policy will start it again.
+    pub restarting: bool,
+    /// It was stopped by hand: `unless-stopped` keeps it so when the daemon starts.
+    pub stopped_by_hand: bool,
+    /// Its place in the default network, while it runs; kept afterwards to ask for the same address again.
+    pub network: Option<BridgeNetwork>,
+    /// Its utility VM, while it runs.
+    pub vm: Option<VmInfo>,
+    /// How often it has exited, in this daemon's life: waiters for the next exit compare it.
+    #[serde(skip)]
+    pub exits: u64,
+    /// Whether it is gone for good.
+    #[serde(skip)]
+    pub removed: bool,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self {
+            state: State::Created,
+            pid: 0,
+            exit_code: 0,
+            error: String::new(),
+            oom_killed: false,
+            started: None,
+            finished: None,
+            restarts: 0,
+            restarting: false,
+            stopped_by_hand: false,
+            network: None,
+            vm: None,
+            exits: 0,
+            removed: false,
+        }
+    }
+}
+
+impl Status {
+    /// Docker's word for it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.restarting { "restarting" } else { self.state.as_str() }
+    }
+
+    /// Whether it runs in Docker's sense: a container between two runs by its restart policy does too.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.state.is_live() || self.restarting
+    }
+
+    /// The sentence in `docker ps`, at the time `now`.
+    #[must_use]
+    pub fn sentence(&self, now: Timestamp) -> String {
+        let since = |time: Option<Timestamp>| {
+            human_duration(time.map_or(0, |time| now.as_second().saturating_sub(time.as_second())))
+        };
+        match self.state {
+            State::Running if !self.restarting => format!("Up {}", since(self.started)),
+            State::Paused => format!("Up {} (Paused)", since(self.started)),
+            _ if self.restarting => format!("Restarting ({}) {} ago", self.exit_code, since(self.finished)),
+            State::Removing => "Removal In Progress".to_owned(),
+            State::Exited => format!("Exited ({}) {} ago", self.exit_code, since(self.finished)),
+            _ => "Created".to_owned(),
+        }
+    }
+}
+
+/// A span of seconds as Docker's lists say it.
+#[must_use]
+pub fn human_duration(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        120..3600 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_dockers() {
+        for (seconds, text) in [
+            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
+            (119, "About a minute"), (120, "2 minutes"), (3599, "59 minutes"), (3600, "About an hour"),
+            (5400, "2 hours"), (86_400, "24 hours"), (172_800, "2 days"), (1_209_600, "2 weeks"),
+        ] {
+            assert_eq!(human_duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn sentences_are_dockers() {
+        let now: Timestamp = "2026-01-01T00:00:10Z".parse().unwrap();
+        let at = |second: i64| Some(Timestamp::from_second(now.as_second() - second).unwrap());
+        let mut status = Status::default();
+        assert_eq!((status.word(), status.sentence(now).as_str()), ("created", "Created"));
+        status = Status { state: State::Running, started: at(3), ..status };
+        assert_eq!(status.sentence(now), "Up 3 seconds");
+        status.state = State::Paused;
+        assert_eq!(status.sentence(now), "Up 3 seconds (Paused)");
+        status = Status { state: State::Exited, exit_code: 7, finished: at(2), ..status };
+        assert_eq!(status.sentence(now), "Exited (7) 2 seconds ago");
+        status.restarting = true;
+        assert_eq!((status.word(), status.sentence(now).as_str()), ("restarting", "Restarting (7) 2 seconds ago"));
+    }
+
+    #[test]
+    fn a_status_reads_back() {
+        let status = Status { state: State::Running, pid: 5, ..Status::default() };
+        let text = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status);
+    }
+}

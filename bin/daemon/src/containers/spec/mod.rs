@@ -1,0 +1,210 @@
+//! The OCI runtime specification of a container, made by a pure function from its record and facts about the host,
+//! so that it can be tested as data. The same specification serves both levels; the runtime of the hyperv level
+//! rewrites paths for its guest.
+
+pub mod capabilities;
+pub mod devices;
+pub mod mounts;
+pub mod process;
+pub mod resources;
+pub mod seccomp;
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use capabilities::{Bounding, UnknownCapability};
+use devices::{DeviceNode, InvalidRule};
+use resources::HardLimits;
+
+use super::record::Record;
+use super::users::User;
+
+/// Where the init process is mounted with `--init`.
+pub const INIT: &str = "/sbin/docker-init";
+
+/// Everything a specification is made of.
+pub struct Input<'a> {
+    /// What was asked for.
+    pub record: &'a Record,
+    /// Who runs it.
+    pub user: &'a User,
+    /// The container's own directory.
+    pub data: &'a Path,
+    /// The engine's files for `/etc`.
+    pub etc: &'a EtcFiles,
+    /// The init program on the host, when one was asked for.
+    pub init: Option<&'a Path>,
+    /// Device nodes to make beside the default ones.
+    pub devices: &'a [DeviceNode],
+    /// The cgroup.
+    pub cgroup: &'a str,
+    /// What the host can give.
+    pub host: &'a HostFacts,
+}
+
+/// The engine's files for `/etc`.
+#[derive(Clone, Debug)]
+pub struct EtcFiles {
+    /// `/etc/hostname`
+    pub hostname: std::path::PathBuf,
+    /// `/etc/hosts`
+    pub hosts: std::path::PathBuf,
+    /// `/etc/resolv.conf`
+    pub resolv_conf: std::path::PathBuf,
+}
+
+/// What the kernel below the container can give: the host's, or a guest's of our own, which holds nothing back.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// Capabilities.
+    pub bounding: Bounding,
+    /// Hard rlimits.
+    pub hard: HardLimits,
+    /// Whether swap can be limited.
+    pub swap: bool,
+}
+
+impl HostFacts {
+    /// This host's, for the process level.
+    #[must_use]
+    pub fn of_this_host() -> Self {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let bounding = Bounding::from_status(&read("/proc/self/status"));
+        // Who may raise limits is not bound by its own.
+        let may_raise = capabilities::effective(&[], &[], true, bounding)
+            .is_ok_and(|names| names.contains(&"CAP_SYS_RESOURCE"));
+        let hard = if may_raise { HardLimits::default() } else { HardLimits::from_limits(&read("/proc/self/limits")) };
+        let swap = Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+            || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
+        Self { bounding, hard, swap }
+    }
+
+    /// A guest's.
+    #[must_use]
+    pub fn of_a_guest() -> Self {
+        Self { bounding: Bounding::FULL, hard: HardLimits::default(), swap: false }
+    }
+}
+
+/// A specification cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSpec {
+    /// A capability's name.
+    #[error(transparent)]
+    Capability(#[from] UnknownCapability),
+    /// A device rule.
+    #[error(transparent)]
+    Device(#[from] InvalidRule),
+    /// `--security-opt`.
+    #[error(transparent)]
+    Security(#[from] process::InvalidSecurity),
+}
+
+/// Paths that a container cannot see: they tell about or act on the host's hardware and kernel.
+const MASKED: [&str; 12] = [
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+];
+
+/// Paths that a container cannot write.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The masked paths of a container without its own list.
+#[must_use]
+pub fn masked_paths() -> Vec<String> {
+    MASKED.iter().map(|&path| path.to_owned()).collect()
+}
+
+/// The read-only paths of a container without its own list.
+#[must_use]
+pub fn readonly_paths() -> Vec<String> {
+    READ_ONLY.iter().map(|&path| path.to_owned()).collect()
+}
+
+/// The specification.
+pub fn build(input: &Input<'_>) -> Result<Value, InvalidSpec> {
+    let (record, host) = (input.record, &input.record.host);
+    let capabilities = process::capabilities(host, input.host.bounding)?;
+    let security = process::Security::parse(host)?;
+
+    let mut resources = resources::resources(host, input.host.swap);
+    let rules = host.device_cgroup_rules.as_deref().unwrap_or_default();
+    resources.insert("devices".to_owned(), devices::rules(input.devices, rules, host.privileged)?);
+
+    let mut linux = Map::new();
+    linux.insert("cgroupsPath".to_owned(), json!(input.cgroup));
+    linux.insert("namespaces".to_owned(), namespaces(record));
+    linux.insert("resources".to_owned(), Value::Object(resources));
+    linux.insert("devices".to_owned(), devices::nodes(input.devices));
+    linux.insert("rootfsPropagation".to_owned(), json!(root_propagation(record)));
+    if !host.privileged {
+        linux.insert("maskedPaths".to_owned(), json!(host.masked_paths.clone().unwrap_or_else(masked_paths)));
+        linux.insert("readonlyPaths".to_owned(), json!(host.readonly_paths.clone().unwrap_or_else(readonly_paths)));
+    }
+    if let Some(profile) = security.seccomp(host.privileged, &capabilities)? {
+        linux.insert("seccomp".to_owned(), profile);
+    }
+    let sysctls = sysctls(record);
+    if !sysctls.is_empty() {
+        linux.insert("sysctl".to_owned(), Value::Object(sysctls));
+    }
+
+    let mut spec = json!({
+        "ociVersion": "1.2.0",
+        "process": process::init(input, &capabilities, &security),
+        "root": {"path": cofferdam_model::bundle::ROOTFS, "readonly": host.readonly_rootfs},
+        "mounts": mounts::mounts(input),
+        "linux": linux,
+        "annotations": host.annotations,
+    });
+    if host.uts_mode != "host" {
+        spec["hostname"] = json!(record.config.hostname);
+        if !record.config.domainname.is_empty() {
+            spec["domainname"] = json!(record.config.domainname);
+        }
+    }
+    Ok(spec)
+}
+
+/// New namespaces. The shim is in the container's network namespace already.
+fn namespaces(record: &Record) -> Value {
+    let host = &record.host;
+    let own = [
+        ("mount", true),
+        ("uts", host.uts_mode != "host"),
+        ("pid", host.pid_mode != "host"),
+        ("ipc", host.ipc_mode != "host"),
+        ("cgroup", host.cgroupns_mode != "host"),
+    ];
+    own.into_iter().filter(|(_, own)| *own).map(|(kind, _)| json!({"type": kind})).collect()
+}
+
+/// Binds that share or receive mounts need a root that does.
+fn root_propagation(record: &Record) -> &'static str {
+    let asked = |word: &str| record.mounts.iter().any(|mount| mount.propagation.trim_start_matches('r') == word);
+    if asked("shared") {
+        "shared"
+    } else if asked("slave") {
+        "slave"
+    } else {
+        "private"
+    }
+}
+
+/// Kernel parameters: the user's, and what makes ping and low ports work without capabilities, as Docker has it.
+fn sysctls(record: &Record) -> Map<String, Value> {
+    let mut sysctls = Map::new();
+    if record.network() != "host" {
+        sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), json!("0"));
+        sysctls.insert("net.ipv4.ping_group_range".to_owned(), json!("0 2147483647"));
+    }
+    for (key, value) in &record.host.sysctls {
+        sysctls.insert(key.clone(), json!(value));
+    }
+    sysctls
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! Starting a container, and taking down what a start has made.
+//!
+//! ```text
+//! leases + state Starting (one transaction)
+//!   └─► shim.json ─► shim starts ───────────────┐ (its namespaces, mounts, network)
+//!         └─► /etc files, users, config.json ───┴─► Create ─► attach who waits ─► Start ─► state Running
+//! ```
+//!
+//! Whatever fails, everything before it is undone: shim, cgroup, bundle, and (by the actor) the leases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_model::{BridgeNetwork, Event, Isolation, VmSpec};
+use cofferdam_store::{Leases, UidPool, Wanted};
+use cofferdam_sys::cgroup::Cgroup;
+use jiff::Timestamp;
+
+use super::actor::to_json;
+use super::bundle::{self, DataDirs};
+use super::image;
+use super::record::{Record, Status};
+use super::shim::{Shim, ShimError};
+use super::{Container, create};
+use crate::engine::{Engine, Shared};
+use crate::error::{ApiError, ApiResult, chain};
+
+/// A shim that needs longer than this to make a container, or its guest to boot, has failed.
+const LONGEST_CREATE: Duration = Duration::from_secs(120);
+/// The same for taking it down.
+const LONGEST_DELETE: Duration = Duration::from_secs(20);
+/// How long processes may take to die after SIGKILL.
+const LONGEST_KILL: Duration = Duration::from_secs(5);
+/// A VM without a memory limit has this much.
+const VM_MEMORY: u64 = 512 << 20;
+/// What a guest's kernel and agent need beside the container's own memory.
+const VM_OVERHEAD: u64 = 128 << 20;
+/// VMs have at most this many CPUs when no number is asked for.
+const VM_CPUS: u32 = 2;
+/// VM workers' user ids lie in `0x7000_0000..0x7FFF_0000`, 65,536 for each daemon.
+const FIRST_UID: u32 = 0x7000_0000;
+const UIDS_PER_DAEMON: u32 = 0x1_0000;
+const DAEMONS: u32 = 0xFFF;
+
+/// Why a start failed, and the exit code that Docker gives it.
+pub(super) struct StartFailure {
+    pub(super) exit_code: i32,
+    pub(super) error: ApiError,
+}
+
+impl From<ApiError> for StartFailure {
+    fn from(error: ApiError) -> Self {
+        Self { exit_code: 128, error }
+    }
+}
+
+/// Starts a container whose status is `starting`; on success it runs and that is recorded.
+pub(super) async fn start(
+    engine: &Shared,
+    container: &Arc<Container>,
+    starting: Status,
+) -> Result<(Shim, Status), StartFailure> {
+    let record = container.record();
+    let (files, lower) = image::files(engine, &record).await?;
+    let (leases, status) = lease(engine, container, &record, starting)?;
+    let vm = match (record.isolation, leases.uid) {
+        (Isolation::Hyperv, Some(uid)) => Some(vm_spec(engine, container, &record, uid).await?),
+        _ => None,
+    };
+    let spec = bundle::shim_spec(engine, container, files, status.network.clone(), vm);
+    let bundle = engine.paths.bundle(&container.id);
+    bundle::write_order(&bundle, &spec)
+        .map_err(|error| ApiError::internal(format!("cannot make the bundle {}: {error}", bundle.display())))?;
+
+    let shim = match Shim::spawn(&engine.pieces.shim, &bundle, container.id.as_str()) {
+        Ok(shim) => shim,
+        Err(error) => {
+            take_down(engine, container, None).await;
+            return Err(ApiError::from_chain(&error).into());
+        }
+    };
+    match run(engine, container, &shim, lower, status).await {
+        Ok(status) => Ok((shim, status)),
+        Err(failure) => {
+            container.close_stdio(true);
+            take_down(engine, container, Some(shim)).await;
+            Err(failure)
+        }
+    }
+}
+
+async fn run(
+    engine: &Shared,
+    container: &Arc<Container>,
+    shim: &Shim,
+    lower: Vec<std::path::PathBuf>,
+    status: Status,
+) -> Result<Status, StartFailure> {
+    let record = container.record();
+    let address = status.network.as_ref().map(|network| network.address);
+    let writing = {
+        let (engine, container) = (Arc::clone(engine), Arc::clone(container));
+        tokio::task::spawn_blocking(move || bundle::write_rest(&engine, &container, &lower, address))
+    };
+    writing.await.map_err(|error| ApiError::internal(format!("cannot write the bundle: {error}")))??;
+
+    let creating = tokio::time::timeout(LONGEST_CREATE, shim.create(record.config.tty));
+    let pid = creating
+        .await
+        .map_err(|_elapsed| ApiError::internal("the container's shim did not answer in time"))?
+        .map_err(|error| refused(&record, &error))?;
+    container.open_stdio(shim).await.map_err(|error| ApiError::from_chain(&error))?;
+    let started_pid = shim.start("").await.map_err(|error| refused(&record, &error))?;
+
+    let mut status = Status {
+        state: status.state.apply(Event::Started).map_err(|error| ApiError::from_chain(&error))?,
+        pid: if started_pid == 0 { pid } else { started_pid },
+        exit_code: 0,
+        error: String::new(),
+        oom_killed: false,
+        started: Some(Timestamp::now()),
+        finished: status.finished,
+        ..status
+    };
+    if record.isolation == Isolation::Hyperv {
+        status.vm = shim.info().await.map_err(|error| ApiError::from_chain(&error))?.vm;
+    }
+    engine.store.set_state(&container.id, &to_json(&status)).map_err(ApiError::from)?;
+    Ok(status)
+}
+
+/// Takes leases and records that the start has begun, in one transaction.
+fn lease(
+    engine: &Engine,
+    container: &Container,
+    record: &Record,
+    starting: Status,
+) -> ApiResult<(Leases, Status)> {
+    let bridge = match record.network() {
+        "bridge" if !record.config.network_disabled => Some(engine.network.require().map_err(ApiError::unavailable)?),
+        _ => None,
+    };
+    let pool = bridge.map(crate::network::Bridge::pool);
+    let wanted = Wanted {
+        address: pool.as_ref(),
+        preferred: starting.network.as_ref().map(|network| network.address),
+        uid: (record.isolation == Isolation::Hyperv).then(|| uid_pool(engine)),
+    };
+    let mut status = starting;
+    let leases = engine.store.begin_start(&container.id, wanted, |leases| {
+        status.network = match (bridge, leases.address) {
+            (Some(bridge), Some(address)) => Some(BridgeNetwork {
+                bridge: bridge.name.clone(),
+                host_interface: host_interface(engine, container),
+                mac: record.mac.clone().unwrap_or_else(|| create::mac_of(address)),
+                address,
+                prefix: bridge.prefix,
+                gateway: bridge.gateway,
+                mtu: bridge.mtu,
+            }),
+            _ => None,
+        };
+        to_json(&status)
+    });
+    Ok((leases?, status))
+}
+
+/// The host end of the veth pair: the instance's name and as much of the container's ID as 15 bytes hold.
+fn host_interface(engine: &Engine, container: &Container) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut name = format!("{}-", engine.instance);
+    let mut number = u64::from_str_radix(&container.id.as_str()[..16], 16).unwrap_or_default();
+    while name.len() < 15 {
+        let digit = usize::try_from(number % 36).unwrap_or_default();
+        name.push(char::from(DIGITS[digit]));
+        number /= 36;
+    }
+    name
+}
+
+/// This daemon's share of user ids, by its instance's name.
+fn uid_pool(engine: &Engine) -> UidPool {
+    // FNV-1a: stable, and good enough to keep a few daemons apart.
+    let hash = engine.instance.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    UidPool { first: FIRST_UID + hash % DAEMONS * UIDS_PER_DAEMON, count: UIDS_PER_DAEMON }
+}
+
+async fn vm_spec(engine: &Engine, container: &Container, record: &Record, uid: u32) -> ApiResult<VmSpec> {
+    let (qemu, guest) = engine.vm.require()?;
+    let accelerator = engine.vm.accelerator().await;
+    let memory = match u64::try_from(record.host.memory) {
+        Ok(limit) if limit > 0 => limit.saturating_add(VM_OVERHEAD),
+        _ => VM_MEMORY,
+    };
+    let cpus = match u64::try_from(record.host.nano_cpus) {
+        Ok(nanos) if nanos > 0 => u32::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(VM_CPUS),
+        _ => std::thread::available_parallelism()
+            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(VM_CPUS).min(VM_CPUS)),
+    };
+    Ok(VmSpec {
+        hypervisor: qemu.to_owned(),
+        kernel: guest.kernel.clone(),
+        initrd: guest.initrd.clone(),
+        // Whole mebibytes.
+        memory: memory.div_ceil(1 << 20) << 20,
+        cpus,
+        kvm: accelerator.kvm,
+        uid,
+        user: format!("cfd-{}", container.id.short()),
+    })
+}
+
+/// The shim would not: Docker's words, exit code and status.
+fn refused(record: &Record, error: &ShimError) -> StartFailure {
+    let text = chain(error);
+    let about_program = ["executable file not found", "no such file or directory"];
+    let message = format!("failed to create task for container: {text}");
+    let denied = ["permission denied", "is a directory", "not a directory", "exec format error"];
+    let names_program = text.contains(&record.path) || text.contains("exec:");
+    let lower = text.to_ascii_lowercase();
+    if names_program && about_program.iter().any(|words| lower.contains(words)) {
+        StartFailure { exit_code: 127, error: ApiError::bad_request(message) }
+    } else if names_program && denied.iter().any(|words| lower.contains(words)) {
+        StartFailure { exit_code: 126, error: ApiError::bad_request(message) }
+    } else {
+        StartFailure { exit_code: 128, error: ApiError::internal(message) }
+    }
+}
+
+/// Undoes a start, or clears up after an exit: task, shim, cgroup, bundle. Never fails; what cannot be undone is
+/// logged, and found again by the next daemon.
+pub(super) async fn take_down(engine: &Shared, container: &Arc<Container>, shim: Option<Shim>) {
+    let id = container.id.clone();
+    let held = match shim {
+        Some(shim) => {
+            let deleting = tokio::time::timeout(LONGEST_DELETE, async {
+                let deleted = shim.delete("").await;
+                shim.shutdown().await;
+                deleted
+            });
+            match deleting.await {
+                Ok(Ok(())) => false,
+                Ok(Err(error)) => {
+                    tracing::debug!(%id, "cannot delete the task: {}", chain(&error));
+                    true
+                }
+                Err(_elapsed) => {
+                    tracing::warn!(%id, "the shim does not answer: killing what it holds");
+                    true
+                }
+            }
+        }
+        None => true,
+    };
+    let (engine, container) = (Arc::clone(engine), Arc::clone(container));
+    let clearing = tokio::task::spawn_blocking(move || {
+        let bundle = engine.paths.bundle(&container.id);
+        if held {
+            kill_everything(&bundle, &bundle::cgroup(&engine, &container));
+        }
+        if let Err(error) = remove_directory(&bundle) {
+            tracing::warn!(id = %container.id, "cannot remove the bundle: {error}");
+        }
+    });
+    if let Err(error) = clearing.await {
+        tracing::error!(%id, "clearing up failed: {error}");
+    }
+}
+
+/// Ends a shim that does not answer (or is gone already) and every process of its container. Blocking.
+pub(super) fn kill_everything(bundle: &std::path::Path, cgroup: &str) {
+    let pid = std::fs::read_to_string(bundle.join(cofferdam_model::bundle::SHIM_PID)).ok();
+    if let Some(pid) = pid.and_then(|text| text.trim().parse::<i32>().ok())
+        && let Ok(handle) = cofferdam_sys::process::ProcessHandle::open(pid)
+        && is_shim_of(pid, bundle)
+    {
+        let _ = handle.signal(9);
+        let _ = handle.wait_ended(Some(LONGEST_KILL));
+    }
+    match Cgroup::named(cgroup) {
+        Ok(cgroup) if cgroup.exists() => {
+            if let Err(error) = cgroup.kill(LONGEST_KILL).and_then(|()| cgroup.delete()) {
+                tracing::warn!("cannot remove the cgroup {}: {}", cgroup.name(), chain(&error));
+            }
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!("cannot look into the cgroup {cgroup}: {}", chain(&error)),
+    }
+}
+
+/// Whether the process really is this bundle's shim: its PID may have been given to another by now.
+fn is_shim_of(pid: i32, bundle: &std::path::Path) -> bool {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let bundle = bundle.as_os_str().as_encoded_bytes();
+    words.split(|byte| *byte == 0).any(|word| word == bundle)
+}
+
+/// Removes a directory with everything in it; one that is not there is fine.
+pub(super) fn remove_directory(path: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes what a new container keeps: its directory, its writable layer. Blocking.
+pub(super) fn make_data(engine: &Engine, container_root: &std::path::Path, isolation: Isolation) -> ApiResult<()> {
+    let failed = |error: std::io::Error| {
+        ApiError::internal(format!("cannot make the container's directory {}: {error}", container_root.display()))
+    };
+    let dirs = DataDirs { root: container_root.to_owned() };
+    bundle::make_directory(&dirs.root, 0o711).map_err(failed)?;
+    match isolation {
+        Isolation::Process => {
+            bundle::make_directory(&dirs.upper(), 0o755).map_err(failed)?;
+            bundle::make_directory(&dirs.work(), 0o700).map_err(failed)
+        }
+        Isolation::Hyperv => {
+            let templates = engine.paths.data_root.join("disks");
+            cofferdam_hypervisor::disk::create_writable(&dirs.disk(), DISK_SIZE, &templates)
+                .map_err(|error| ApiError::from_chain(&error))
+        }
+    }
+}
+
+/// A writable disk's size; it is sparse, so this is a limit, not a use.
+const DISK_SIZE: u64 = 20 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_the_callers_fault() {
+        let record: Record = serde_json::from_value(serde_json::json!({
+            "image": "", "created": "2026-01-01T00:00:00Z", "isolation": "process", "path": "foo", "args": [],
+            "config": {}, "host": {}, "mounts": [], "mac": null
+        }))
+        .unwrap();
+        let code = |text: &str| {
+            let failure = refused(&record, &ShimError::Refused(text.to_owned()));
+            (failure.exit_code, failure.error.status.as_u16())
+        };
+        assert_eq!(code("exec: \"foo\": executable file not found in $PATH"), (127, 400));
+        assert_eq!(code("exec: \"foo\": permission denied"), (126, 400));
+        assert_eq!(code("cannot mount"), (128, 500));
+    }
+}

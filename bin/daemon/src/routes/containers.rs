@@ -1,0 +1,195 @@
+//! `/containers`: making, looking at, and acting on containers. Streams are in [`super::containers_streams`].
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use cofferdam_model::WindowSize;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::containers_streams;
+use crate::containers::config::{CreateRequest, RestartPolicy, lenient};
+use crate::containers::{Container, create, inspect, lifecycle, list, prune, remove, top};
+use crate::engine::Shared;
+use crate::error::{ApiError, ApiResult, chain};
+use crate::server::{JsonBody, Params};
+
+/// This group's routes.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/containers/json", get(list_all))
+        .route("/containers/create", post(create_one))
+        .route("/containers/prune", post(prune_all))
+        .route("/containers/{id}", delete(remove_one))
+        .route("/containers/{id}/json", get(inspect_one))
+        .route("/containers/{id}/start", post(start))
+        .route("/containers/{id}/stop", post(stop))
+        .route("/containers/{id}/restart", post(restart))
+        .route("/containers/{id}/kill", post(kill))
+        .route("/containers/{id}/pause", post(pause))
+        .route("/containers/{id}/unpause", post(unpause))
+        .route("/containers/{id}/rename", post(rename))
+        .route("/containers/{id}/update", post(update))
+        .route("/containers/{id}/resize", post(resize))
+        .route("/containers/{id}/top", get(top_of))
+        .route("/containers/{id}/stats", get(async || later("stats", "the issue on the whole Docker API")))
+        .route("/containers/{id}/changes", get(async || later("changes", "the issue on converting containers")))
+        .route("/containers/{id}/export", get(async || later("export", "the issue on converting containers")))
+        .route("/containers/{id}/archive", get(async || not_copied()).put(async || not_copied()).head(async || not_copied()))
+        .merge(containers_streams::router())
+}
+
+fn later(what: &str, when: &str) -> ApiError {
+    ApiError::not_implemented(what, when)
+}
+
+fn not_copied() -> ApiError {
+    later("copying files into and out of containers", "the issue on converting containers")
+}
+
+/// Reads a lenient body.
+pub(super) fn read<T: serde::de::DeserializeOwned + Default>(body: Value) -> ApiResult<T> {
+    if body.is_null() {
+        return Ok(T::default());
+    }
+    lenient(body).map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))
+}
+
+async fn list_all(State(engine): State<Shared>, params: Params) -> ApiResult<Json<Vec<Value>>> {
+    let limit = params.number::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let query =
+        list::Query { all: params.flag("all"), limit, size: params.flag("size"), filters: params.filters()? };
+    if !query.size {
+        return list::list(&engine, &query).map(Json);
+    }
+    let listing = tokio::task::spawn_blocking(move || list::list(&engine, &query));
+    listing.await.map_err(|error| ApiError::internal(error.to_string()))?.map(Json)
+}
+
+async fn create_one(State(engine): State<Shared>, params: Params, JsonBody(body): JsonBody<Value>) -> ApiResult {
+    if body.is_null() {
+        return Err(ApiError::bad_request("invalid JSON: got EOF while reading request body"));
+    }
+    let request: CreateRequest = read(body)?;
+    let (id, warnings) = create::create(&engine, params.get("name"), request).await?;
+    Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
+}
+
+async fn prune_all(State(engine): State<Shared>, params: Params) -> ApiResult<Json<Value>> {
+    let (ids, bytes) = prune::prune(&engine, &params.filters()?).await?;
+    let ids = if ids.is_empty() { Value::Null } else { json!(ids) };
+    Ok(Json(json!({ "ContainersDeleted": ids, "SpaceReclaimed": bytes })))
+}
+
+async fn remove_one(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
+    if params.flag("link") {
+        return Err(later("removing links", "the networks issue"));
+    }
+    let container = engine.containers.find(&id)?;
+    remove::remove_container(&engine, &container, params.flag("force")).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn inspect_one(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult<Json<Value>> {
+    let container = engine.containers.find(&id)?;
+    if !params.flag("size") {
+        return Ok(Json(inspect::inspect(&engine, &container, false)));
+    }
+    let looking = tokio::task::spawn_blocking(move || inspect::inspect(&engine, &container, true));
+    looking.await.map(Json).map_err(|error| ApiError::internal(error.to_string()))
+}
+
+/// 204 when something was done, 304 when nothing was to do.
+fn done(changed: bool) -> ApiResult {
+    if changed { Ok(StatusCode::NO_CONTENT.into_response()) } else { Err(ApiError::not_modified()) }
+}
+
+async fn start(State(engine): State<Shared>, Path(id): Path<String>) -> ApiResult {
+    done(lifecycle::start(&*engine.containers.find(&id)?).await?)
+}
+
+async fn stop(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    done(lifecycle::stop(&engine, &container, params.get("signal"), params.number("t")?).await?)
+}
+
+async fn restart(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    lifecycle::restart(&engine, &container, params.get("signal"), params.number("t")?).await?;
+    done(true)
+}
+
+async fn kill(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    lifecycle::kill(&engine, &container, &id, params.get("signal")).await?;
+    done(true)
+}
+
+async fn pause(State(engine): State<Shared>, Path(id): Path<String>) -> ApiResult {
+    lifecycle::pause(&*engine.containers.find(&id)?).await?;
+    done(true)
+}
+
+async fn unpause(State(engine): State<Shared>, Path(id): Path<String>) -> ApiResult {
+    lifecycle::unpause(&*engine.containers.find(&id)?).await?;
+    done(true)
+}
+
+async fn rename(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    lifecycle::rename(&container, params.get("name").unwrap_or_default()).await?;
+    done(true)
+}
+
+/// The one thing that can be changed so far.
+async fn update(State(engine): State<Shared>, Path(id): Path<String>, JsonBody(body): JsonBody<Value>) -> ApiResult<Json<Value>> {
+    let container = engine.containers.find(&id)?;
+    let fields = body.as_object().cloned().unwrap_or_default();
+    let set = |value: &Value| !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]));
+    if let Some((field, _)) = fields.iter().find(|(field, value)| *field != "RestartPolicy" && set(value)) {
+        return Err(later(&format!("updating {field}"), "the issue on limits"));
+    }
+    let policy: RestartPolicy = read(fields.get("RestartPolicy").cloned().unwrap_or_default())?;
+    if !policy.name.is_empty() {
+        lifecycle::update(&container, policy).await?;
+    }
+    Ok(Json(json!({ "Warnings": null })))
+}
+
+/// Height and width of a TTY.
+pub(super) fn window(params: &Params) -> ApiResult<WindowSize> {
+    let side = |name: &str| -> ApiResult<u16> {
+        let value = params.get(name).unwrap_or_default();
+        value.parse().map_err(|error| ApiError::bad_request(format!("invalid resize {name} {value:?}: {error}")))
+    };
+    Ok(WindowSize { height: side("h")?, width: side("w")? })
+}
+
+async fn resize(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult<StatusCode> {
+    let (container, size) = (engine.containers.find(&id)?, window(&params)?);
+    container.resize(&engine, size).await?;
+    Ok(StatusCode::OK)
+}
+
+async fn top_of(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult<Response> {
+    let container: Arc<Container> = engine.containers.find(&id)?;
+    let processes = container.processes().await?;
+    let arguments = params.get("ps_args").unwrap_or_default();
+    let context = top::Context { now: Timestamp::now(), memory: memory(), zone: TimeZone::system() };
+    let (titles, rows) =
+        top::render(arguments, &processes, &context).map_err(|error| ApiError::bad_request(chain(&error)))?;
+    engine.events.publish(container.event("top"));
+    Ok(Json(json!({ "Titles": titles, "Processes": rows })).into_response())
+}
+
+/// The host's memory in bytes.
+fn memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}

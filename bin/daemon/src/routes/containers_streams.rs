@@ -1,0 +1,104 @@
+//! The streams of `/containers`: attach, logs, wait.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::Router;
+use axum::routing::{get, post};
+use cofferdam_api::{MULTIPLEXED_STREAM, RAW_STREAM};
+use futures_util::stream;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+use crate::containers::attach::{Attach, Request};
+use crate::containers::wait::{Condition, Wait};
+use crate::containers::logs;
+use crate::engine::Shared;
+use crate::error::{ApiError, ApiResult};
+use crate::server::{Api, Hijack, Params};
+
+/// Pieces of log between reader and client.
+const PIECES: usize = 4;
+
+/// This group's routes.
+pub fn router() -> Router<Shared> {
+    Router::new()
+        .route("/containers/{id}/attach", post(attach))
+        .route(
+            "/containers/{id}/attach/ws",
+            get(async || ApiError::not_implemented("attaching over WebSocket", "the issue on the whole Docker API")),
+        )
+        .route("/containers/{id}/logs", get(logs_of))
+        .route("/containers/{id}/wait", post(wait))
+}
+
+async fn attach(State(engine): State<Shared>, Path(id): Path<String>, params: Params, hijack: Hijack) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    let request = Request {
+        stdin: params.flag("stdin"),
+        stdout: params.flag("stdout"),
+        stderr: params.flag("stderr"),
+        logs: params.flag("logs"),
+        stream: params.flag("stream"),
+        detach_keys: params.get("detachKeys").map(str::to_owned),
+    };
+    let attach = Attach::begin(&engine, &container, request).await?;
+    Ok(hijack.respond(container.record().config.tty, |client| attach.serve(client)))
+}
+
+async fn logs_of(State(engine): State<Shared>, Path(id): Path<String>, params: Params, Api(version): Api) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    let record = container.record();
+    let (stdout, stderr) = (params.flag("stdout"), params.flag("stderr"));
+    if !stdout && !stderr {
+        return Err(ApiError::bad_request("Bad parameters: you must choose at least one stream"));
+    }
+    if record.host.log_config.driver == "none" {
+        return Err(ApiError::new(
+            axum::http::StatusCode::NOT_IMPLEMENTED,
+            "configured logging driver does not support reading",
+        ));
+    }
+    let tail = match params.get("tail") {
+        // Docker takes everything that is no number for all.
+        Some(text) => text.parse::<usize>().ok(),
+        None => None,
+    };
+    let raw = record.config.tty;
+    let options = logs::Options {
+        stdout,
+        stderr,
+        follow: params.flag("follow"),
+        timestamps: params.flag("timestamps"),
+        tail,
+        since: params.timestamp("since")?,
+        until: params.timestamp("until")?,
+        raw,
+    };
+    let (sink, pieces) = mpsc::channel(PIECES);
+    tokio::spawn(logs::send(container.log_path(&engine), options, container.watch(), sink));
+    let mut response = Response::new(Body::from_stream(ReceiverStream::new(pieces)));
+    let framed = !raw && version.announces_multiplexed_stream();
+    let content_type = if framed { MULTIPLEXED_STREAM } else { RAW_STREAM };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    Ok(response)
+}
+
+/// The headers go out at once, which tells the client that its wait has begun; the body comes when it is over.
+async fn wait(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    let wait = Wait::begin(&container, Condition::parse(params.get("condition"))?);
+    let body = stream::once(async move {
+        let (code, error) = wait.finish().await;
+        let mut answer = json!({ "StatusCode": code });
+        if !error.is_empty() {
+            answer["Error"] = json!({ "Message": error });
+        }
+        Ok::<_, std::convert::Infallible>(Bytes::from(format!("{answer}\n")))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
