@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use cofferdam_api::{ErrorBody, InvalidFilters};
+use cofferdam_image::ErrorKind;
 
 /// What a handler answers when it cannot do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -104,5 +105,32 @@ impl IntoResponse for ApiError {
 impl From<InvalidFilters> for ApiError {
     fn from(error: InvalidFilters) -> Self {
         Self::bad_request(chain(&error))
+    }
+}
+
+impl From<cofferdam_image::Error> for ApiError {
+    fn from(error: cofferdam_image::Error) -> Self {
+        let status = match error.kind() {
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, chain(&error))
+    }
+}
+
+impl From<cofferdam_store::Error> for ApiError {
+    fn from(error: cofferdam_store::Error) -> Self {
+        use cofferdam_store::Error;
+        match &error {
+            Error::NameInUse { name, holder } => Self::conflict(format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
+                 remove (or rename) that container to be able to reuse that name."
+            )),
+            Error::NotFound(id) => Self::not_found(format!("No such container: {id}")),
+            _ => Self::internal(chain(&error)),
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! The default network: a NAT bridge named after the instance, on a subnet that is chosen once and remembered.
 
+use std::fs::File;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use cofferdam_net::BridgeConfig;
 use cofferdam_store::{AddressPool, Store};
@@ -14,6 +16,9 @@ pub const NAME: &str = "bridge";
 
 /// The record of the subnet, `172.30.0.1/16`.
 const SUBNET: &str = "bridge-subnet";
+
+/// Held while a subnet is chosen and taken, so that daemons that start together choose different ones.
+const LOCK: &str = "/run/cofferdam-network.lock";
 
 /// Ethernet's.
 const MTU: u32 = 1500;
@@ -73,7 +78,8 @@ impl DefaultNetwork {
         let Some(name) = config.bridge_name() else {
             return Self { id, bridge: None, warning: "the default network is switched off (--bridge none)".into() };
         };
-        let (gateway, prefix) = match subnet(config, store) {
+        let _lock = File::create(LOCK).and_then(|file| file.lock().map(|()| file));
+        let (gateway, prefix) = match subnet(config, store, &name) {
             Ok(subnet) => subnet,
             Err(warning) => return Self { id, bridge: None, warning },
         };
@@ -88,7 +94,8 @@ impl DefaultNetwork {
         match cofferdam_net::ensure_bridge(&wanted) {
             Ok(()) => Self { id, bridge: Some(bridge), warning: String::new() },
             Err(error) => {
-                let warning = format!("default network: {}", chain(&error));
+                let hint = error.hint().map(|hint| format!(": {hint}")).unwrap_or_default();
+                let warning = format!("default network: {}{hint}", chain(&error));
                 // Without NAT the bridge still joins containers with each other and with the host.
                 let bridge = error.bridge_is_up().then_some(bridge);
                 Self { id, bridge, warning }
@@ -96,7 +103,7 @@ impl DefaultNetwork {
         }
     }
 
-    /// The bridge, or why there is none.
+    /// The bridge, or why there is none, for an error message.
     pub fn require(&self) -> Result<&Bridge, String> {
         self.bridge.as_ref().ok_or_else(|| self.warning.clone())
     }
@@ -111,14 +118,18 @@ impl DefaultNetwork {
     }
 }
 
-/// The configured subnet, else the remembered one, else a free one.
-fn subnet(config: &Config, store: &Store) -> Result<(Ipv4Addr, u8), String> {
+/// The configured subnet, else the remembered one (unless somebody took it while our bridge was gone, when no
+/// container can have been running), else a free one.
+fn subnet(config: &Config, store: &Store, bridge: &str) -> Result<(Ipv4Addr, u8), String> {
     if let Some(bip) = config.bip {
         return Ok(bip);
     }
     let remembered = store.setting(SUBNET).map_err(|error| chain(&error))?;
-    if let Some(subnet) = remembered.as_deref().and_then(parse) {
-        return Ok(subnet);
+    if let Some((gateway, prefix)) = remembered.as_deref().and_then(parse)
+        && (Path::new("/sys/class/net").join(bridge).exists()
+            || cofferdam_net::is_free(gateway, prefix).map_err(|error| chain(&error))?)
+    {
+        return Ok((gateway, prefix));
     }
     let (gateway, prefix) = cofferdam_net::free_subnet().map_err(|error| chain(&error))?;
     store.set_setting(SUBNET, &format!("{gateway}/{prefix}")).map_err(|error| chain(&error))?;

@@ -89,7 +89,7 @@ fn open(config: Config) -> anyhow::Result<Shared> {
         make_directory(&directory)?;
     }
     let store = Store::open(&paths.database())?;
-    let images = ImageStore::open(paths.images())?;
+    let images = ImageStore::open(&paths.images())?;
     let network = DefaultNetwork::set_up(&config, &store);
     if !network.warning.is_empty() {
         tracing::warn!("{}", network.warning);
