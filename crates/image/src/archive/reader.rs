@@ -148,7 +148,7 @@ impl<R: Read> Reader<R> {
         }
         let mut stored = match records.size {
             Some(size) => size,
-            None => header.entry_size().map_err(|_octal| bad_field(&name, "size"))?,
+            None => or_zero(header.entry_size(), &header.as_old().size).map_err(|_octal| bad_field(&name, "size"))?,
         };
         if i64::try_from(stored).is_err() {
             return Err(bad_field(&name, "size"));
@@ -206,6 +206,7 @@ impl<R: Read> Reader<R> {
         let has_data = matches!(kind, Kind::File { .. } | Kind::Ignored);
         self.remaining = if has_data { stored } else { 0 };
         self.padding = if has_data { padding(stored) } else { 0 };
+        let old = header.as_old();
         let id = |record: Option<u64>, field: io::Result<u64>, what| {
             let id = record.map_or(field, Ok).map_err(|_octal| bad_field(&name, what))?;
             u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or_else(|| bad_field(&name, what))
@@ -213,14 +214,17 @@ impl<R: Read> Reader<R> {
         let mtime = match records.mtime {
             Some(mtime) => mtime,
             // Base-256 fields may be negative; the crate hands their two's complement on.
-            None => (header.mtime().map_err(|_octal| bad_field(&name, "mtime"))?.cast_signed(), 0),
+            None => {
+                let mtime = or_zero(header.mtime(), &old.mtime).map_err(|_octal| bad_field(&name, "mtime"))?;
+                (mtime.cast_signed(), 0)
+            }
         };
         Ok(Entry {
             kind,
             size,
-            mode: header.mode().map_err(|_octal| bad_field(&name, "mode"))? & 0o7777,
-            uid: id(records.uid, header.uid(), "uid")?,
-            gid: id(records.gid, header.gid(), "gid")?,
+            mode: or_zero(header.mode(), &old.mode).map_err(|_octal| bad_field(&name, "mode"))? & 0o7777,
+            uid: id(records.uid, or_zero(header.uid(), &old.uid), "uid")?,
+            gid: id(records.gid, or_zero(header.gid(), &old.gid), "gid")?,
             mtime,
             xattrs: std::mem::take(&mut records.xattrs),
             name,
@@ -284,8 +288,16 @@ fn c_string(mut data: Vec<u8>) -> Vec<u8> {
 }
 
 fn device(header: &Header, name: &[u8]) -> Result<(u32, u32), Error> {
-    let number = |field: io::Result<Option<u32>>| field.ok().flatten().ok_or_else(|| bad_field(name, "device"));
-    Ok((number(header.device_major())?, number(header.device_minor())?))
+    let bytes = header.as_bytes();
+    let number = |field: io::Result<Option<u32>>, raw| {
+        or_zero(field.map(Option::unwrap_or_default), raw).map_err(|_octal| bad_field(name, "device"))
+    };
+    Ok((number(header.device_major(), &bytes[329..337])?, number(header.device_minor(), &bytes[337..345])?))
+}
+
+/// A number field that was left empty means zero, as other readers take it.
+fn or_zero<T: Default>(number: io::Result<T>, raw: &[u8]) -> io::Result<T> {
+    if raw.iter().all(|&b| b == 0 || b == b' ') { Ok(T::default()) } else { number }
 }
 
 fn bad_field(name: &[u8], field: &str) -> Error {
