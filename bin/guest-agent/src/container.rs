@@ -35,6 +35,7 @@ pub async fn create(asked: CreateContainer, reaper: &Reaper, link: &Link) -> Res
         share::mount().context("bind mounts")?;
     }
     let isolation = ProcessIsolation {
+        cache: None,
         oci_helper: PathBuf::from(early::OCI_HELPER),
         state_root: PathBuf::from(STATE),
         reaper: reaper.clone(),

@@ -16,13 +16,17 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use crate::control::{Made, Streams, receive_fd};
 use crate::diagnosis::Diagnosis;
 use crate::failure::Failure;
+use crate::privileges::Privileges;
 use crate::program::Program;
+use crate::seccomp::Filter;
 use crate::{adapt, cgroups, terminal};
 
 /// What Docker's clients are told first, and match on.
 const PREFIX: &str = "OCI runtime create failed: unable to start container process";
-/// The specification as it was adapted to this host, in the state directory.
-const ADAPTED: &str = "config.json";
+/// The specification: the bundle's, and in the state directory as libcontainer and `exec` read it.
+pub const SPEC: &str = "config.json";
+/// The container's compiled seccomp profile, in the state directory. A container without one has an empty filter.
+pub const SECCOMP: &str = "seccomp.bpf";
 /// The console socket, in the state directory.
 const CONSOLE: &str = "console.sock";
 
@@ -37,13 +41,13 @@ pub fn create(request: HelperCreate, streams: Streams) -> Result<Made, Failure> 
 }
 
 fn attempt(request: &HelperCreate, streams: Streams) -> Result<Made, Failure> {
-    let spec = adapted_spec(request)?;
+    let (spec, privileges) = adapted_spec(request)?;
     let process = spec.process().as_ref().ok_or_else(|| Failure::new("config.json", "it has no process"))?;
     let rootfs = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     make_working_directory(&rootfs, process.cwd())?;
 
     let mut builder = ContainerBuilder::new(request.id.clone(), SyscallType::Linux)
-        .with_executor(Program)
+        .with_executor(Program { privileges })
         .with_root_path(&request.state_root)
         .map_err(|error| Failure::from_chain(&error))?;
     let mut console = None;
@@ -86,17 +90,29 @@ fn attempt(request: &HelperCreate, streams: Streams) -> Result<Made, Failure> {
 }
 
 /// Reads the bundle's specification, adapts it to this host and leaves it where libcontainer and `exec` read it.
-fn adapted_spec(request: &HelperCreate) -> Result<Spec, Failure> {
-    let path = request.bundle.join(ADAPTED);
+/// Privileges are taken out: they are ours to give up, in the last step.
+fn adapted_spec(request: &HelperCreate) -> Result<(Spec, Privileges), Failure> {
+    let path = request.bundle.join(SPEC);
     let mut spec = Spec::load(&path).map_err(|error| Failure::new(path.display(), error))?;
     spec.canonicalize_rootfs(&request.bundle).map_err(|error| Failure::new("root file system", error))?;
+    let mut privileges = Privileges { capabilities: None, filter: Filter::default(), no_new_privileges: false };
     if let Some(process) = spec.process_mut() {
         adapt::adapt(process)?;
+        privileges.no_new_privileges = process.no_new_privileges() == Some(true);
+        privileges.capabilities = process.capabilities().clone();
+        process.set_capabilities(None);
+    }
+    if let Some(linux) = spec.linux_mut() {
+        if let Some(profile) = linux.seccomp() {
+            privileges.filter = Filter::of(profile, request.cache.as_deref())?;
+        }
+        linux.set_seccomp(None);
     }
     fs::create_dir_all(&request.state_root).map_err(|error| Failure::new(request.state_root.display(), error))?;
-    let path = request.state_root.join(ADAPTED);
+    let path = request.state_root.join(SPEC);
     spec.save(&path).map_err(|error| Failure::new(path.display(), error))?;
-    Ok(spec)
+    privileges.filter.save(&request.state_root.join(SECCOMP))?;
+    Ok((spec, privileges))
 }
 
 /// Makes the working directory inside the root file system when it is missing, as Docker does. Links of the image

@@ -1,7 +1,7 @@
 //! `exec`: a further process in a container.
 //!
 //! libcontainer's own tenant builder gives it no seccomp filter and costs three processes; this joins the
-//! container's cgroups and namespaces and uses libcontainer for the rest: capabilities, seccomp, AppArmor, terminal.
+//! container's cgroups and namespaces and uses libcontainer for the rest: capabilities, AppArmor, terminal.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,15 +11,17 @@ use cofferdam_model::HelperExec;
 use cofferdam_sys::process::ProcessHandle;
 use libcontainer::syscall::Syscall;
 use libcontainer::syscall::linux::LinuxSyscall;
-use libcontainer::{apparmor, capabilities, seccomp, tty};
+use libcontainer::{apparmor, capabilities, tty};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid};
-use oci_spec::runtime::{LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 
 use crate::control::{Made, Streams, pair, receive_fd};
 use crate::failure::Failure;
 use crate::fork::fork_sibling;
-use crate::{adapt, cgroups, program, terminal};
+use crate::privileges::Privileges;
+use crate::seccomp::Filter;
+use crate::{adapt, cgroups, create, program, terminal};
 
 /// What Docker's clients are told first, and match on.
 const PREFIX: &str = "OCI runtime exec failed: exec failed: unable to start container process";
@@ -33,7 +35,13 @@ fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
     let mut process: Process =
         serde_json::from_str(&request.process).map_err(|error| Failure::new("process", error))?;
     adapt::adapt(&mut process)?;
-    let spec = Spec::load(&request.config).map_err(|error| Failure::new(request.config.display(), error))?;
+    let path = request.state_root.join(create::SPEC);
+    let spec = Spec::load(&path).map_err(|error| Failure::new(path.display(), error))?;
+    let privileges = Privileges {
+        capabilities: process.capabilities().clone(),
+        filter: Filter::read(&request.state_root.join(create::SECCOMP))?,
+        no_new_privileges: process.no_new_privileges() == Some(true),
+    };
     
     let init = ProcessHandle::open(request.init).map_err(|error| Failure::new("container is not running", error))?;
     // Takes effect for the child. All else is for the child to join: this process stays outside.
@@ -45,7 +53,7 @@ fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
         None => {
             drop((verdict, console));
             let stdio = theirs.map_or(Stdio::Streams(streams.fds), Stdio::Console);
-            let message = become_process(&init, &spec, &process, stdio);
+            let message = become_process(&init, &spec, &process, &privileges, stdio);
             let mut report = report;
             let _ = report.write_all(message.as_bytes());
             std::process::exit(255);
@@ -88,15 +96,20 @@ enum Stdio {
 }
 
 /// Turns the forked child into the process. Returns only why it could not.
-fn become_process(init: &ProcessHandle, spec: &Spec, process: &Process, stdio: Stdio) -> String {
-    let seccomp = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    match enter(init, spec, process).and_then(|()| prepare(process, seccomp, stdio)) {
+fn become_process(
+    init: &ProcessHandle,
+    spec: &Spec,
+    process: &Process,
+    privileges: &Privileges,
+    stdio: Stdio,
+) -> String {
+    match enter(init, spec, process).and_then(|()| prepare(process, privileges, stdio)) {
         Ok(()) => program::run(process),
         Err(failure) => failure.message,
     }
 }
 
-fn prepare(process: &Process, seccomp: Option<&LinuxSeccomp>, stdio: Stdio) -> Result<(), Failure> {
+fn prepare(process: &Process, privileges: &Privileges, stdio: Stdio) -> Result<(), Failure> {
     let failed = |doing: &'static str| move |error: &dyn std::fmt::Display| Failure::new(doing, error);
     nix::unistd::setsid().map_err(|error| failed("session")(&error))?;
     match stdio {
@@ -118,8 +131,7 @@ fn prepare(process: &Process, seccomp: Option<&LinuxSeccomp>, stdio: Stdio) -> R
     if let Some(mask) = process.user().umask() {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
     }
-    let no_new_privileges = process.no_new_privileges() == Some(true);
-    if no_new_privileges {
+    if privileges.no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(|error| failed("no_new_privs")(&error))?;
     }
     // Before the user changes: some file systems let root in and nobody else.
@@ -130,22 +142,8 @@ fn prepare(process: &Process, seccomp: Option<&LinuxSeccomp>, stdio: Stdio) -> R
         nix::unistd::chdir(process.cwd()).map_err(words)?;
     }
     set_environment(process);
-    let load = || match seccomp {
-        Some(profile) => seccomp::initialize_seccomp(profile).map(drop).map_err(|error| Failure::from_chain(&error)),
-        None => Ok(()),
-    };
-    // Without no_new_privs only CAP_SYS_ADMIN may load a filter; with it, the later the fewer calls it must allow.
-    if !no_new_privileges {
-        load()?;
-    }
-    if let Some(wanted) = process.capabilities() {
-        capabilities::drop_privileges(wanted, &LinuxSyscall).map_err(|error| Failure::from_chain(&error))?;
-    }
     LinuxSyscall.close_range(0).map_err(|error| Failure::from_chain(&error))?;
-    if no_new_privileges {
-        load()?;
-    }
-    Ok(())
+    privileges.assume()
 }
 
 fn place(streams: Vec<OwnedFd>) -> Result<(), Failure> {

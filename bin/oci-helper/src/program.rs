@@ -8,17 +8,26 @@ use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{Access, AtFlags, CWD};
 
+use crate::privileges::Privileges;
+
 /// What is searched when the environment names no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// libcontainer's last step, done our way.
 #[derive(Clone)]
-pub struct Program;
+pub struct Program {
+    /// What the program will have.
+    pub privileges: Privileges,
+}
 
 impl Executor for Program {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let process = spec.process().as_ref();
         let process = process.ok_or_else(|| ExecutorValidationError::ArgValidationError("no process".into()))?;
+        // The last thing before libcontainer waits for the start: what is looked for must be found without privileges.
+        self.privileges
+            .assume()
+            .map_err(|failure| ExecutorValidationError::ArgValidationError(failure.message))?;
         find(process).map(drop).map_err(ExecutorValidationError::ArgValidationError)
     }
 

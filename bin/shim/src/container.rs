@@ -20,6 +20,8 @@ use crate::setup::Setup;
 
 /// The runtime's state, in the bundle.
 const STATE: &str = "oci";
+/// What containers share, in the directory above `containers/<id>/`.
+const CACHE: &str = "seccomp";
 
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
@@ -327,6 +329,7 @@ fn isolation(spec: &ShimSpec, directory: &Path, setup: Setup, reaper: Reaper) ->
         Level::Process => Arc::new(ProcessIsolation {
             oci_helper: spec.oci_helper.clone(),
             state_root: directory.join(STATE),
+            cache: directory.ancestors().nth(2).map(|exec_root| exec_root.join(CACHE)),
             reaper,
         }),
         Level::Hyperv => Arc::new(VmIsolation::new(spec.clone(), setup.tap)),

@@ -20,6 +20,8 @@ pub struct HelperCreate {
     pub state_root: PathBuf,
     /// Whether the init process has a TTY.
     pub terminal: bool,
+    /// A directory, shared by containers, where compiled seccomp profiles are kept.
+    pub cache: Option<PathBuf>,
 }
 
 /// `cofferdam-oci exec`: starts a further process in a container.
@@ -28,8 +30,8 @@ pub struct HelperCreate {
 pub struct HelperExec {
     /// The PID of the container's init process.
     pub init: i32,
-    /// The container's `config.json`, whose seccomp profile the process gets as well.
-    pub config: PathBuf,
+    /// The `state_root` that the container was created with.
+    pub state_root: PathBuf,
     /// An OCI runtime `process` object in JSON.
     pub process: String,
     /// Whether the process has a TTY.

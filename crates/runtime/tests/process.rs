@@ -69,6 +69,9 @@ fn spec(id: &str, args: &[&str], terminal: bool) -> Value {
                 "syscalls": [
                     {"names": names, "action": "SCMP_ACT_ALLOW"},
                     {"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}]},
+                    // Docker's own rule: no new namespaces by clone.
+                    {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 2_114_060_288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+                    {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38},
                 ],
             },
             "maskedPaths": ["/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
@@ -87,7 +90,7 @@ impl Box_ {
     fn isolation(&self) -> ProcessIsolation {
         let helper = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("cofferdam-oci");
         assert!(helper.exists(), "{} is not built", helper.display());
-        ProcessIsolation { oci_helper: helper, state_root: self.root.path().join("state"), reaper: self.reaper.clone() }
+        ProcessIsolation { oci_helper: helper, state_root: self.root.path().join("state"), cache: Some(self.root.path().join("cache")), reaper: self.reaper.clone() }
     }
 
     fn bundle(&self, spec: &Value) -> PathBuf {
@@ -189,6 +192,9 @@ async fn programs_run(box_: &Box_) {
     assert_eq!(code, 1);
     // The signal that ends a writer into a closed pipe, which the C library's children expect.
     assert_eq!(box_.run(&["sh", "-c", "yes | head -1; echo done"]).await, (0, "y\ndone\n".into(), String::new()));
+    // Forking is allowed by a masked comparison; new namespaces are not.
+    let (code, out, _) = box_.run(&["sh", "-c", "(echo forked); unshare -U true"]).await;
+    assert!(code != 0 && out == "forked\n", "{code} {out}");
     // Only what Docker's device rules allow.
     let (_, out, err) = box_.run(&["sh", "-c", "mknod /tmp/sda b 8 0 && cat /tmp/sda | head -c 1; echo ok >/dev/null && echo null"]).await;
     assert!(out.contains("null") && (err.contains("not permitted") || err.contains("can't open")), "{out}{err}");

@@ -52,7 +52,7 @@ fn spec(args: &[&str], terminal: bool, binds: &[Value]) -> Value {
             "cgroupsPath": "/cofferdam-vmtest/one",
             "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "network"}, {"type": "cgroup"}],
             "resources": {
-                "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "minor": 3, "access": "rwm"}],
+                "devices": [{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 1, "access": "rwm"}],
                 "pids": {"limit": 100}, "memory": {"limit": 100_663_296_i64},
             },
             "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64"],
@@ -175,6 +175,7 @@ async fn containers_run_in_vms() {
             return;
         }
     };
+    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).with_test_writer().init();
     cofferdam_sys::process::become_subreaper().unwrap();
     let _reaper = Reaper::start().unwrap();
     a_program_runs_and_ends(&host).await;
@@ -206,7 +207,7 @@ async fn a_program_runs_and_ends(host: &Host) {
         let info = task.info().await.vm.unwrap();
         task.delete().await.unwrap();
         task.delete().await.unwrap();
-        println!("create {created:?}, run {ran:?}, delete {:?}: {info:?}\n{out}", begin.elapsed());
+        println!("create {created:?}, run {ran:?}, delete {:?}: {exit:?} {info:?}\n{out}", begin.elapsed());
         assert!(out.starts_with("through cat\n") && out.contains("vmbox\n127.0.0.1 localhost"), "{out}");
         assert!(out.contains(&info.guest_kernel) && out.contains("LOOPBACK,UP"), "{out}");
         assert_eq!((exit.code, err.as_str()), (7, "err\n"));
@@ -247,8 +248,8 @@ async fn a_long_container(host: &Host) {
     assert!(processes.iter().any(|p| p.command == "sleep 1000" && p.inner_pid == 1), "{processes:?}");
     task.resume().await.unwrap();
     println!("pause, top, resume {:?}", begin.elapsed());
-    let (code, ..) = exec(&task, &["sh", "-c", "dd if=/dev/zero of=/file bs=1M count=20 && sync && ls -l /file && df /"], 0).await;
-    assert_eq!(code, 0);
+    let (code, out, err) = exec(&task, &["sh", "-c", "dd if=/dev/zero of=/file bs=1M count=20 && sync && ls -l /file && df /"], 0).await;
+    assert_eq!(code, 0, "{out}{err}");
     assert!(!task.info().await.oom_killed);
     let (code, ..) = exec(&task, &["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=200M count=1; x=x; while :; do x=$x$x; done"], 0).await;
     assert!(code != 0);
@@ -304,6 +305,7 @@ async fn binds_are_shared(host: &Host) {
     let shared = host.root.path().join("shared");
     fs::create_dir_all(&shared).unwrap();
     fs::write(shared.join("from-host"), "hello\n").unwrap();
+    fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     std::os::unix::fs::chown(shared.join("from-host"), Some(1234), Some(2345)).unwrap();
     let binds = [
         json!({"destination": "/data", "type": "bind", "source": shared, "options": ["rbind", "rw"]}),
@@ -316,7 +318,6 @@ async fn binds_are_shared(host: &Host) {
     let (code, out, err) = exec(&task, &["sh", "-c", script], 0).await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.starts_with("hello\n1234:2345\n") && err.contains("Read-only"), "{out}{err}");
-    fs::set_permissions(&shared, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let (code, out, err) = exec(&task, &["sh", "-c", "echo x > /data/mine; cat /data/secret; ln -s / /data/escape; ls /data/escape/"], 1000).await;
     println!("as 1000: {code} {out}{err}");
     use std::os::unix::fs::MetadataExt as _;

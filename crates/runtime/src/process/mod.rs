@@ -36,6 +36,8 @@ pub struct ProcessIsolation {
     pub oci_helper: PathBuf,
     /// A directory for one container's runtime state. It need not exist, and is gone after `delete`.
     pub state_root: PathBuf,
+    /// A directory for what containers can share: compiled seccomp profiles. `None` where there is one container.
+    pub cache: Option<PathBuf>,
     /// The hosting process's reaper.
     pub reaper: Reaper,
 }
@@ -70,6 +72,7 @@ impl ProcessIsolation {
             bundle: request.bundle.clone(),
             state_root: self.state_root.clone(),
             terminal: request.terminal,
+            cache: self.cache.clone(),
         };
         start(&self.oci_helper, "create", &asked, request.terminal, request.stdin, &self.reaper).await
     }

@@ -17,8 +17,6 @@ use crate::{Error, ExecRequest, Exit, Process, Task};
 
 /// libcontainer's socket in the container's state directory: who connects and closes it lets the init process go on.
 const NOTIFY_SOCKET: &str = "notify.sock";
-/// The specification as the helper adapted it to this host, in the state directory.
-const SPEC: &str = "config.json";
 
 /// Where a container's runtime state is.
 pub(super) struct State {
@@ -94,7 +92,7 @@ impl Task for ProcessTask {
         self.is_live()?;
         let asked = HelperExec {
             init: self.init.pid,
-            config: self.state.root.join(SPEC),
+            state_root: self.state.root.clone(),
             process: request.process,
             terminal: request.terminal,
         };
