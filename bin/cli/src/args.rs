@@ -13,6 +13,7 @@ use crate::doctor;
 #[command(
     name = "cofferdam",
     bin_name = "cofferdam",
+    version = concat!("version ", env!("CARGO_PKG_VERSION")),
     disable_help_flag = true,
     disable_version_flag = true,
     subcommand_required = true,
@@ -22,13 +23,13 @@ use crate::doctor;
 )]
 pub struct Cli {
     /// Daemon to talk to: unix:///path or tcp://host:port (else COFFERDAM_HOST, DOCKER_HOST, the default socket)
-    #[arg(short = 'H', long, global = true, value_name = "HOST", hide_short_help = true)]
+    #[arg(short = 'H', long, global = true, value_name = "HOST", help_heading = "Global options")]
     pub host: Option<String>,
     /// Directory of Docker's client configuration, for credentials (else DOCKER_CONFIG, ~/.docker)
-    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub config: Option<std::path::PathBuf>,
     /// Print help
-    #[arg(long, global = true, action = ArgAction::Help)]
+    #[arg(long, global = true, action = ArgAction::HelpShort, help_heading = "Global options")]
     help: Option<bool>,
     /// Print version information and quit
     #[arg(short = 'v', long, action = ArgAction::Version)]

@@ -14,13 +14,13 @@ pub struct Hinted {
 
 impl Hinted {
     /// A message and what to do.
-    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    pub fn error(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self { message: message.into(), hint: hint.into() })
     }
 
     /// An error as it is, and what to do.
     pub fn wrap(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
-        Self::new(sentence(&error), hint)
+        Self::error(sentence(&error), hint)
     }
 }
 

@@ -10,8 +10,8 @@ use crate::args::Cli;
 /// Parses; on failure (or `--help`) everything is said and the exit code is returned.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, i32> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut command = Cli::command().version(concat!("version ", env!("CARGO_PKG_VERSION")));
-    if arguments.iter().any(|argument| sets_boolean(argument)) {
+    let mut command = Cli::command();
+    if arguments.iter().any(sets_boolean) {
         command = with_boolean_values(command);
     }
     let matches = command.try_get_matches_from_mut(arguments).map_err(|error| refuse(&error))?;

@@ -34,10 +34,10 @@ impl Arguments {
         let id = inspected.id.unwrap_or_else(|| self.container.clone());
         let state = inspected.state.unwrap_or_default();
         if state.status == Some(ContainerStateStatusEnum::PAUSED) {
-            anyhow::bail!(Hinted::new("cannot attach to a paused container", "unpause it first"));
+            anyhow::bail!(Hinted::error("cannot attach to a paused container", "unpause it first"));
         }
         if !state.running.unwrap_or(false) {
-            anyhow::bail!(Hinted::new(
+            anyhow::bail!(Hinted::error(
                 "cannot attach to a stopped container",
                 format!("'cofferdam start -a {}' starts it and attaches", self.container)
             ));

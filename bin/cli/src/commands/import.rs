@@ -33,7 +33,7 @@ impl Arguments {
     /// Makes an image of a root file system.
     pub async fn run(&self, session: &Session) -> Outcome {
         if self.source.starts_with("http://") || self.source.starts_with("https://") {
-            return Err(Hinted::new(
+            return Err(Hinted::error(
                 "cannot import from a URL",
                 "download it first: curl -L URL | cofferdam import - NAME",
             ));

@@ -27,7 +27,7 @@ impl Arguments {
             return Ok(0);
         }
         let image = BuiltIn::named(&self.name).ok_or_else(|| {
-            Hinted::new(
+            Hinted::error(
                 format!("no built-in image is called {:?}", self.name),
                 "'cofferdam image install ls' lists them",
             )

@@ -39,7 +39,7 @@ impl Arguments {
                 session.client.load(Counting { reader: file, bar }, self.quiet).await?
             }
             None if std::io::stdin().is_terminal() => {
-                return Err(Hinted::new(
+                return Err(Hinted::error(
                     "requested load from stdin, but stdin is empty",
                     "name the archive with --input, or send it through a pipe",
                 ));

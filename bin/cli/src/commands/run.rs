@@ -115,7 +115,7 @@ pub fn detach_keys(flag: Option<&str>, session: &Session) -> anyhow::Result<(Det
 
 /// A TTY needs a terminal on our side, too.
 pub fn not_a_terminal() -> anyhow::Error {
-    crate::report::Hinted::new(
+    crate::report::Hinted::error(
         "the input device is not a TTY",
         "leave out --tty when input comes from a file or a pipe",
     )

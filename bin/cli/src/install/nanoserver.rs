@@ -72,12 +72,12 @@ pub fn make(say: &dyn Fn(&str)) -> anyhow::Result<File> {
 
 fn find() -> anyhow::Result<std::path::PathBuf> {
     let hint = "install the package busybox-static";
-    let path = programs::find("busybox").ok_or_else(|| Hinted::new("busybox was not found", hint))?;
+    let path = programs::find("busybox").ok_or_else(|| Hinted::error("busybox was not found", hint))?;
     let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     match elf::is_static(&content) {
         Some(true) => Ok(path),
-        Some(false) => Err(Hinted::new(format!("{} is linked dynamically", path.display()), hint)),
-        None => Err(Hinted::new(format!("{} is not a program for this host", path.display()), hint)),
+        Some(false) => Err(Hinted::error(format!("{} is linked dynamically", path.display()), hint)),
+        None => Err(Hinted::error(format!("{} is not a program for this host", path.display()), hint)),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::report::Hinted;
 /// Makes the archive: minutes of work.
 pub fn make(say: &dyn Fn(&str)) -> anyhow::Result<File> {
     let mmdebstrap = programs::find("mmdebstrap")
-        .ok_or_else(|| Hinted::new("mmdebstrap was not found", "install the package mmdebstrap"))?;
+        .ok_or_else(|| Hinted::error("mmdebstrap was not found", "install the package mmdebstrap"))?;
     let suite = suite(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())?;
     let sources = sources(&suite)?;
     say(&format!("Building a Debian {suite} base; this takes a few minutes"));
@@ -50,7 +50,7 @@ pub fn make(say: &dyn Fn(&str)) -> anyhow::Result<File> {
     if !status.success() {
         let words: Vec<String> = last.into();
         let words = words.join("\n  ");
-        return Err(Hinted::new(
+        return Err(Hinted::error(
             format!("mmdebstrap failed ({status}):\n  {words}"),
             "check the package sources with 'apt-get update'",
         ));
@@ -74,7 +74,7 @@ fn suite(os_release: &str) -> anyhow::Result<String> {
     let is_debian = value("ID") == "debian" || value("ID_LIKE").split(' ').any(|id| id == "debian");
     let codename = value("VERSION_CODENAME");
     if !is_debian || codename.is_empty() {
-        return Err(Hinted::new(
+        return Err(Hinted::error(
             "windowsservercore is built from Debian's packages, and this host is no released Debian",
             "build it on a Debian host and bring it here with 'docker save' and 'cofferdam load'",
         ));

@@ -122,7 +122,7 @@ impl Call {
             }
             Self::Index => {
                 let (collection, keys) = arguments.split_first().ok_or("index of untyped nil")?;
-                keys.iter().try_fold(collection.clone(), |collection, key| item(collection, key))?
+                keys.iter().try_fold(collection.clone(), item)?
             }
             Self::Slice => slice(arguments)?,
             Self::Print => print::sprint(arguments).into(),

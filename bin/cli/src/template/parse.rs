@@ -57,7 +57,7 @@ fn error<T>(text: impl Into<String>) -> Result<T, TemplateError> {
 #[derive(PartialEq)]
 enum End {
     File,
-    End,
+    Block,
     /// `{{else}}`, or `{{else if …}}` with the tokens after `else`.
     Else(Vec<Token>),
 }
@@ -66,7 +66,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, TemplateError> {
     let mut pieces = pieces(text)?.into_iter();
     match block(&mut pieces, DEEPEST)? {
         (nodes, End::File) => Ok(nodes),
-        (_, End::End) => error("unexpected {{end}}"),
+        (_, End::Block) => error("unexpected {{end}}"),
         (_, End::Else(_)) => error("unexpected {{else}}"),
     }
 }
@@ -89,7 +89,7 @@ fn block(pieces: &mut dyn Iterator<Item = Piece>, depth: usize) -> Result<(Vec<N
             _ => "",
         };
         match keyword {
-            "end" if tokens.len() == 1 => return Ok((nodes, End::End)),
+            "end" if tokens.len() == 1 => return Ok((nodes, End::Block)),
             "else" => return Ok((nodes, End::Else(tokens[1..].to_vec()))),
             "break" if tokens.len() == 1 => nodes.push(Node::Break),
             "continue" if tokens.len() == 1 => nodes.push(Node::Continue),
@@ -111,10 +111,10 @@ fn branch(
     let (then, end) = block(pieces, depth - 1)?;
     let otherwise = match end {
         End::File => return error("unexpected EOF"),
-        End::End => Vec::new(),
+        End::Block => Vec::new(),
         End::Else(tokens) => match tokens.split_first() {
             None => match block(pieces, depth - 1)? {
-                (nodes, End::End) => nodes,
+                (nodes, End::Block) => nodes,
                 (_, End::File) => return error("unexpected EOF"),
                 (_, End::Else(_)) => return error("expected end; found {{else}}"),
             },
