@@ -95,7 +95,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::NOT_MODIFIED {
             return self.status.into_response();
         }
-        if self.status.is_server_error() {
+        // What is not implemented or not there is the client's news; a 500 is ours.
+        if self.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::warn!(status = self.status.as_u16(), "{}", self.message);
         }
         (self.status, axum::Json(ErrorBody { message: self.message })).into_response()

@@ -34,6 +34,8 @@ const ENGINE_ID: &str = "engine-id";
 pub fn run(flags: Flags) -> anyhow::Result<()> {
     let config = Config::load(flags)?;
     log_to_stderr(&config.log_level);
+    // Whatever started us: files are the owner's to write and everybody's to read, unless their modes say less.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     make_directory(&config.data_root)?;
     make_directory(&config.exec_root)?;
     let _data_lock = DirectoryLock::take(&config.data_root)?;
@@ -53,6 +55,8 @@ pub fn run(flags: Flags) -> anyhow::Result<()> {
 async fn serve(config: Config) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    // Taken, so that the end of the terminal that started it does not end the daemon.
+    let _hangup = signal(SignalKind::hangup())?;
     let mut listeners = Vec::new();
     for host in &config.hosts {
         let group = config.group.as_deref();
@@ -82,8 +86,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Opens everything that is on disk. Blocking.
-fn open(config: Config) -> anyhow::Result<Shared> {
+/// Opens everything that is on disk. Blocking, but inside the runtime.
+pub fn open(config: Config) -> anyhow::Result<Shared> {
     let paths = Paths { data_root: config.data_root.clone(), exec_root: config.exec_root.clone() };
     for directory in [paths.containers(), paths.bundles()] {
         make_directory(&directory)?;

@@ -120,7 +120,7 @@ impl Config {
         Self::from_flags(merged.map_err(|source| ConfigError::File { path, source })?)
     }
 
-    fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
+    pub(crate) fn from_flags(flags: Flags) -> Result<Self, ConfigError> {
         let data_root = absolute(flags.data_root, DATA_ROOT, "data-root")?;
         let exec_root = absolute(flags.exec_root, EXEC_ROOT, "exec-root")?;
         let instance = match flags.instance {

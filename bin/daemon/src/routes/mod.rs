@@ -8,6 +8,8 @@ mod exec;
 mod images;
 mod networks;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 
