@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::privileges::Privileges;
 use crate::program::Program;
 use crate::seccomp::Filter;
-use crate::{adapt, cgroups, terminal};
+use crate::{adapt, cgroups, sysctl, terminal};
 
 /// What Docker's clients are told first, and match on.
 const PREFIX: &str = "OCI runtime create failed: unable to start container process";
@@ -55,8 +55,9 @@ fn attempt(request: &HelperCreate, streams: Streams) -> Result<Made, Failure> {
         console = Some(listen(&request.state_root)?);
         builder = builder.with_console_socket(Some(request.state_root.join(CONSOLE)));
     } else {
-        let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams.fds)
-            .map_err(|fds| Failure::new("helper request", format!("{} descriptors came, not 3", fds.len())))?;
+        let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams.fds).map_err(|fds| {
+            Failure::new("helper request", format!("{} descriptors came, not 3", fds.len()))
+        })?;
         for stream in [&stdin, &stdout, &stderr] {
             terminal::own(stream, process)?;
         }
@@ -95,7 +96,8 @@ fn adapted_spec(request: &HelperCreate) -> Result<(Spec, Privileges), Failure> {
     let path = request.bundle.join(SPEC);
     let mut spec = Spec::load(&path).map_err(|error| Failure::new(path.display(), error))?;
     spec.canonicalize_rootfs(&request.bundle).map_err(|error| Failure::new("root file system", error))?;
-    let mut privileges = Privileges { capabilities: None, filter: Filter::default(), no_new_privileges: false };
+    let mut privileges =
+        Privileges { capabilities: None, filter: Filter::default(), no_new_privileges: false };
     if let Some(process) = spec.process_mut() {
         adapt::adapt(process)?;
         privileges.no_new_privileges = process.no_new_privileges() == Some(true);
@@ -103,12 +105,14 @@ fn adapted_spec(request: &HelperCreate) -> Result<(Spec, Privileges), Failure> {
         process.set_capabilities(None);
     }
     if let Some(linux) = spec.linux_mut() {
+        sysctl::apply_network(linux)?;
         if let Some(profile) = linux.seccomp() {
             privileges.filter = Filter::of(profile, request.cache.as_deref())?;
         }
         linux.set_seccomp(None);
     }
-    fs::create_dir_all(&request.state_root).map_err(|error| Failure::new(request.state_root.display(), error))?;
+    fs::create_dir_all(&request.state_root)
+        .map_err(|error| Failure::new(request.state_root.display(), error))?;
     let path = request.state_root.join(SPEC);
     spec.save(&path).map_err(|error| Failure::new(path.display(), error))?;
     privileges.filter.save(&request.state_root.join(SECCOMP))?;
@@ -118,7 +122,8 @@ fn adapted_spec(request: &HelperCreate) -> Result<(Spec, Privileges), Failure> {
 /// Makes the working directory inside the root file system when it is missing, as Docker does. Links of the image
 /// are followed inside the root file system only.
 fn make_working_directory(rootfs: &Path, cwd: &Path) -> Result<(), Failure> {
-    let failed = |error: rustix::io::Errno| Failure::new(format_args!("working directory {}", cwd.display()), error);
+    let failed =
+        |error: rustix::io::Errno| Failure::new(format_args!("working directory {}", cwd.display()), error);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(rootfs, flags, Mode::empty()).map_err(failed)?;
     let inside = |path: &Path| rustix::fs::openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT);

@@ -28,6 +28,7 @@ mod program;
 mod seccomp;
 mod share;
 mod share_fids;
+mod sysctl;
 mod terminal;
 
 fn main() -> ExitCode {

@@ -204,7 +204,6 @@ impl Actor {
                     restarting: false,
                     network: at_rest.network.clone(),
                     vm: None,
-                    exits: at_rest.exits + 1,
                     ..at_rest
                 };
                 self.container.close_stdio(true);

@@ -47,8 +47,8 @@ impl Wait {
         Self { condition, watch, exits }
     }
 
-    /// The exit code, and why the container could not be started, if it could not.
-    pub async fn finish(mut self) -> (i32, String) {
+    /// The exit code; for a container that could not be started, the code of that.
+    pub async fn finish(mut self) -> i32 {
         let (condition, exits) = (self.condition, self.exits);
         let reached = self.watch.wait_for(|status| {
             status.removed
@@ -59,9 +59,9 @@ impl Wait {
                 }
         });
         match reached.await {
-            Ok(status) => (status.exit_code, status.error.clone()),
+            Ok(status) => status.exit_code,
             // The container is gone with its last status.
-            Err(_gone) => (0, String::new()),
+            Err(_gone) => 0,
         }
     }
 }
