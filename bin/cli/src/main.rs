@@ -23,8 +23,15 @@ mod values;
 
 fn main() {
     let code = match usage::parse(std::env::args_os()) {
-        Err(code) => code,
         Ok(cli) => commands::execute(cli),
+        Err(refusal) => {
+            // For a reader that went away there is nobody to tell.
+            let _ = match refusal.code {
+                0 => output::print(&refusal.text),
+                _ => std::io::Write::write_all(&mut std::io::stderr(), refusal.text.as_bytes()),
+            };
+            refusal.code
+        }
     };
     // Not a return: a thread that waits for the keyboard must not keep us.
     std::process::exit(code);

@@ -7,8 +7,8 @@ use clap::{ArgAction, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::Cli;
 
-/// Parses; on failure (or `--help`) everything is said and the exit code is returned.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, i32> {
+/// Parses; `--help` and `--version` are refusals with an exit code of 0.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut command = Cli::command();
     if arguments.iter().any(sets_boolean) {
@@ -50,30 +50,34 @@ fn with_boolean_values(command: clap::Command) -> clap::Command {
     command.mut_subcommands(with_boolean_values)
 }
 
-fn refuse(error: &clap::Error) -> i32 {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Help for a closed pipe helps nobody.
-        let _ = error.print();
-        return 0;
-    }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return 1;
+/// Why nothing is run: what to print, and the exit code.
+#[derive(Debug)]
+pub struct Refusal {
+    /// What to print: to standard output when the code is 0 (it was asked for), else to standard error.
+    pub text: String,
+    /// The exit code.
+    pub code: i32,
+}
+
+fn refuse(error: &clap::Error) -> Refusal {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            return Refusal { text: error.render().ansi().to_string(), code: 0 };
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            return Refusal { text: error.render().to_string(), code: 1 };
+        }
+        _ => {}
     }
     let (message, code) = say(error);
     let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
-    let usage = usage.replace("\u{1b}[1m", "").replace("\u{1b}[4m", "").replace("\u{1b}[0m", "");
-    let verb = verb(&usage);
-    eprintln!("cofferdam: {message}");
-    if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedSubcommand) {
-        eprintln!("hint: did you mean {near}?");
-    } else if let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) {
-        eprintln!("hint: did you mean {}?", near.join(" or "));
-    } else if let Some(ContextValue::String(near)) = error.get(ContextKind::SuggestedArg) {
-        eprintln!("hint: did you mean {near}?");
-    }
-    eprintln!("See '{verb} --help'.");
-    code
+    let near = match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
+        Some(ContextValue::String(near)) => near.clone(),
+        Some(ContextValue::Strings(near)) => near.join(" or "),
+        _ => String::new(),
+    };
+    let hint = if near.is_empty() { near } else { format!("hint: did you mean {near}?\n") };
+    Refusal { text: format!("cofferdam: {message}\n{hint}See '{} --help'.\n", verb(&usage)), code }
 }
 
 /// The message and the exit code: 125 for flags, 1 for everything else, as Docker's.
@@ -164,6 +168,25 @@ mod tests {
     }
 
     #[test]
+    fn refusals_say_what_and_where_to_look() {
+        let say = |line: &str| parse(line.split(' ').map(OsString::from)).unwrap_err().text;
+        assert_eq!(
+            say("cofferdam run --foo x"),
+            "cofferdam: unknown flag: --foo\nSee 'cofferdam run --help'.\n"
+        );
+        let text = say("cofferdam run -m 5x image");
+        assert!(
+            text.starts_with("cofferdam: invalid argument \"5x\" for --memory <BYTES>: invalid size"),
+            "{text}"
+        );
+        assert!(
+            say("cofferdam imagse").contains("hint: did you mean images?"),
+            "{}",
+            say("cofferdam imagse")
+        );
+    }
+
+    #[test]
     fn wrong_flags_end_with_125_and_wrong_arguments_with_1() {
         for (line, code) in [
             ("cofferdam run --foo image", 125),
@@ -177,7 +200,9 @@ mod tests {
             ("cofferdam --version", 0),
             ("cofferdam run --help", 0),
         ] {
-            assert_eq!(parse(line.split(' ').map(OsString::from)).map(|_| ()), Err(code), "{line}");
+            let refusal = parse(line.split(' ').map(OsString::from)).unwrap_err();
+            assert_eq!(refusal.code, code, "{line}: {}", refusal.text);
+            assert!(!refusal.text.is_empty());
         }
     }
 }

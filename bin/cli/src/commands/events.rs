@@ -16,7 +16,7 @@ use crate::values;
 pub struct Arguments {
     /// Filter output based on conditions provided
     #[arg(short, long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    filter: Vec<values::Filter>,
     /// Format output: json, or a Go template
     #[arg(long)]
     format: Option<String>,
@@ -43,7 +43,7 @@ impl Arguments {
         let which = EventsQuery {
             since: time(&self.since)?,
             until: time(&self.until)?,
-            filters: values::filters(&self.filter).map_err(anyhow::Error::msg)?,
+            filters: values::filters(&self.filter),
         };
         let mut events = session.client.events(&which).await?;
         while let Some(event) = events.next().await? {

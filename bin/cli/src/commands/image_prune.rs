@@ -17,7 +17,7 @@ pub struct Arguments {
     all: bool,
     /// Provide filter values (until=TIMESTAMP, label=NAME)
     #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    filter: Vec<values::Filter>,
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
@@ -26,7 +26,7 @@ pub struct Arguments {
 impl Arguments {
     /// Removes unused images.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let mut filters = values::filters(&self.filter).map_err(anyhow::Error::msg)?;
+        let mut filters = values::filters(&self.filter);
         filters.add("dangling", if self.all { "false" } else { "true" });
         let warning = match self.all {
             true => "WARNING! This will remove all images without at least one container associated to them.",

@@ -21,7 +21,7 @@ pub struct Arguments {
     digests: bool,
     /// Filter output based on conditions provided
     #[arg(short, long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    filter: Vec<values::Filter>,
     /// Format output: table, table TEMPLATE, json, or a Go template
     #[arg(long)]
     format: Option<String>,
@@ -61,7 +61,7 @@ const WITH_DIGESTS: Listing = Listing {
 impl Arguments {
     /// Lists images.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let mut filters: Filters = values::filters(&self.filter).map_err(anyhow::Error::msg)?;
+        let mut filters: Filters = values::filters(&self.filter);
         if let Some(reference) = &self.reference {
             filters.add("reference", &image_name::canonical(reference));
         }

@@ -5,6 +5,7 @@ use cofferdam_client::Removal;
 
 use super::Outcome;
 use super::each::each;
+use crate::report;
 use crate::session::Session;
 
 /// Signal and patience of `stop` and `restart`.
@@ -39,7 +40,7 @@ impl Stop {
         let Patience { signal, seconds } = &self.patience;
         each(&self.containers, async |id| {
             session.client.stop(id, signal.as_deref(), *seconds).await?;
-            Ok(id.to_owned())
+            Ok(Some(id.to_owned()))
         })
         .await
     }
@@ -60,7 +61,7 @@ impl Restart {
         let Patience { signal, seconds } = &self.patience;
         each(&self.containers, async |id| {
             session.client.restart(id, signal.as_deref(), *seconds).await?;
-            Ok(id.to_owned())
+            Ok(Some(id.to_owned()))
         })
         .await
     }
@@ -81,7 +82,7 @@ impl Kill {
     pub async fn run(&self, session: &Session) -> Outcome {
         each(&self.containers, async |id| {
             session.client.kill(id, &self.signal).await?;
-            Ok(id.to_owned())
+            Ok(Some(id.to_owned()))
         })
         .await
     }
@@ -99,7 +100,7 @@ impl Pause {
     pub async fn run(&self, session: &Session) -> Outcome {
         each(&self.containers, async |id| {
             session.client.pause(id).await?;
-            Ok(id.to_owned())
+            Ok(Some(id.to_owned()))
         })
         .await
     }
@@ -117,7 +118,7 @@ impl Unpause {
     pub async fn run(&self, session: &Session) -> Outcome {
         each(&self.containers, async |id| {
             session.client.unpause(id).await?;
-            Ok(id.to_owned())
+            Ok(Some(id.to_owned()))
         })
         .await
     }
@@ -164,10 +165,10 @@ impl Remove {
             match session.client.remove_container(id, how).await {
                 // Docker: with --force what is not there is a warning.
                 Err(error) if self.force && error.is_not_found() => {
-                    eprintln!("cofferdam: {error}");
-                    Ok(String::new())
+                    report::say(&error.into());
+                    Ok(None)
                 }
-                result => result.map(|()| id.to_owned()).map_err(Into::into),
+                result => result.map(|()| Some(id.to_owned())).map_err(Into::into),
             }
         })
         .await

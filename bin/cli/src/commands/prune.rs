@@ -14,7 +14,7 @@ use crate::values;
 pub struct Arguments {
     /// Provide filter values (until=TIMESTAMP, label=NAME)
     #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    filter: Vec<values::Filter>,
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
@@ -23,7 +23,7 @@ pub struct Arguments {
 impl Arguments {
     /// Removes stopped containers.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let filters = values::filters(&self.filter).map_err(anyhow::Error::msg)?;
+        let filters = values::filters(&self.filter);
         if !self.force && !confirm("WARNING! This will remove all stopped containers.")? {
             return Ok(0);
         }

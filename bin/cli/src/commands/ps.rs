@@ -18,7 +18,7 @@ pub struct Arguments {
     all: bool,
     /// Filter output based on conditions provided
     #[arg(short, long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    filter: Vec<values::Filter>,
     /// Format output: table, table TEMPLATE, json, or a Go template
     #[arg(long)]
     format: Option<String>,
@@ -81,7 +81,7 @@ impl Arguments {
             limit,
             // A template that shows sizes needs them.
             size: self.size || format.contains(".Size"),
-            filters: values::filters(&self.filter).map_err(anyhow::Error::msg)?,
+            filters: values::filters(&self.filter),
         };
         let containers = session.client.list_containers(&what).await?;
         let rows = containers.iter().map(|container| row(container, !self.no_trunc)).collect();

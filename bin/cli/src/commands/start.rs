@@ -31,7 +31,7 @@ impl Arguments {
         if !self.attach && !self.interactive {
             return each(&self.containers, async |id| {
                 session.client.start(id, None).await?;
-                Ok(id.to_owned())
+                Ok(Some(id.to_owned()))
             })
             .await;
         }

@@ -17,7 +17,7 @@ pub struct Arguments {
     all: bool,
     /// Provide filter values (label=NAME)
     #[arg(long, value_name = "KEY=VALUE")]
-    filter: Vec<String>,
+    filter: Vec<values::Filter>,
     /// Do not prompt for confirmation
     #[arg(short, long)]
     force: bool,
@@ -26,7 +26,7 @@ pub struct Arguments {
 impl Arguments {
     /// Removes stopped containers, then images that nothing uses any more.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let filters: Filters = values::filters(&self.filter).map_err(anyhow::Error::msg)?;
+        let filters: Filters = values::filters(&self.filter);
         let images = match self.all {
             true => "all images without at least one container associated to them",
             false => "all dangling images",

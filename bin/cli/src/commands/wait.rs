@@ -21,7 +21,7 @@ impl Arguments {
             let exit = session.client.wait(id, WaitUntil::NotRunning).await?.exit().await?;
             match exit.error.and_then(|error| error.message).filter(|message| !message.is_empty()) {
                 Some(message) => anyhow::bail!(message),
-                None => Ok(exit.status_code.to_string()),
+                None => Ok(Some(exit.status_code.to_string())),
             }
         })
         .await

@@ -8,7 +8,7 @@ mod size;
 mod ulimit;
 
 pub use mount::{bind, mount, tmpfs};
-pub use pairs::{environment, filters, labels, map};
+pub use pairs::{Filter, environment, filters, labels, map};
 pub use port::{Published, publish};
 pub use size::{bytes, cpus, swap};
 pub use ulimit::ulimit;

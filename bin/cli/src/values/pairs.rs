@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use cofferdam_client::Filters;
 
@@ -49,15 +50,30 @@ pub fn map(entries: &[String]) -> HashMap<String, String> {
     entries.iter().map(pair).collect()
 }
 
-/// `--filter key=value`
-pub fn filters(entries: &[String]) -> Result<Filters, String> {
-    let mut filters = Filters::default();
-    for entry in entries {
-        let (key, value) =
-            entry.split_once('=').ok_or_else(|| format!("invalid filter {entry:?}: want key=value"))?;
-        filters.add(key.trim().to_ascii_lowercase().as_str(), value.trim());
+/// One `--filter key=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    key: String,
+    value: String,
+}
+
+impl FromStr for Filter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("bad format of filter (expected name=value)")?;
+        Ok(Self { key: key.trim().to_ascii_lowercase(), value: value.trim().to_owned() })
     }
-    Ok(filters)
+}
+
+/// All of them.
+#[must_use]
+pub fn filters(all: &[Filter]) -> Filters {
+    let mut filters = Filters::default();
+    for filter in all {
+        filters.add(&filter.key, &filter.value);
+    }
+    filters
 }
 
 /// A file's lines without blank ones and comments.
@@ -101,8 +117,8 @@ mod tests {
 
     #[test]
     fn filters_need_a_value() {
-        assert_eq!(filters(&["Status=running".to_owned()]).unwrap().to_json(), r#"{"status":["running"]}"#);
-        assert_eq!(filters(&["label=a=b".to_owned()]).unwrap().to_json(), r#"{"label":["a=b"]}"#);
-        assert!(filters(&["running".to_owned()]).is_err());
+        let parsed = ["Status=running", "label=a=b"].map(|text| text.parse().unwrap());
+        assert_eq!(filters(&parsed).to_json(), r#"{"label":["a=b"],"status":["running"]}"#);
+        assert!("running".parse::<Filter>().is_err());
     }
 }
