@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Held by another daemon.
-    #[error("{path} is in use by another cofferdamd{holder}: give this one roots of its own (--data-root, --exec-root)")]
+    #[error(
+        "{path} is in use by another cofferdamd{holder}: give this one roots of its own (--data-root, --exec-root)"
+    )]
     Held {
         /// The directory.
         path: PathBuf,
@@ -44,7 +46,8 @@ impl DirectoryLock {
     pub fn take(directory: &Path) -> Result<Self, LockError> {
         let path = directory.join("cofferdamd.lock");
         let io = |source| LockError::Io { path: path.clone(), source };
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

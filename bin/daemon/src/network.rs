@@ -76,7 +76,11 @@ impl DefaultNetwork {
     pub fn set_up(config: &Config, store: &Store) -> Self {
         let id = hex::encode(Sha256::digest(format!("cofferdam network {NAME} of {}", config.instance)));
         let Some(name) = config.bridge_name() else {
-            return Self { id, bridge: None, warning: "the default network is switched off (--bridge none)".into() };
+            return Self {
+                id,
+                bridge: None,
+                warning: "the default network is switched off (--bridge none)".into(),
+            };
         };
         let _lock = File::create(LOCK).and_then(|file| file.lock().map(|()| file));
         let (gateway, prefix) = match subnet(config, store, &name) {
@@ -153,7 +157,10 @@ mod tests {
     #[test]
     fn containers_get_everything_but_the_ends_and_the_gateway() {
         let pool = bridge("172.30.0.1", 16).pool();
-        assert_eq!((pool.first, pool.last), ("172.30.0.2".parse().unwrap(), "172.30.255.254".parse().unwrap()));
+        assert_eq!(
+            (pool.first, pool.last),
+            ("172.30.0.2".parse().unwrap(), "172.30.255.254".parse().unwrap())
+        );
         let pool = bridge("10.0.0.6", 29).pool();
         assert_eq!((pool.first, pool.last), ("10.0.0.1".parse().unwrap(), "10.0.0.5".parse().unwrap()));
         assert_eq!(bridge("172.30.0.1", 16).subnet(), "172.30.0.0/16");

@@ -53,15 +53,15 @@ pub fn run(flags: Flags) -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     // Taken, so that the end of the terminal that started it does not end the daemon.
     let _hangup = signal(SignalKind::hangup())?;
     let mut listeners = Vec::new();
     for host in &config.hosts {
         let group = config.group.as_deref();
         let listener =
-            Listener::bind(host, config.tls.as_ref(), group.unwrap_or(config::GROUP), group.is_some()).await?;
+            Listener::bind(host, config.tls.as_ref(), group.unwrap_or(config::GROUP), group.is_some())
+                .await?;
         tracing::info!("API listens on {host}");
         listeners.push(listener);
     }
@@ -149,7 +149,9 @@ fn log_to_stderr(level: &str) {
     let level = if level == "fatal" { "error" } else { level };
     // `COFFERDAM_LOG` can say more (tracing's directives); libraries stay quiet at debug.
     let filter = EnvFilter::try_from_env("COFFERDAM_LOG").unwrap_or_else(|_unset| {
-        EnvFilter::new(format!("warn,cofferdamd={level},cofferdam_image={level},cofferdam_net={level},cofferdam_store={level}"))
+        EnvFilter::new(format!(
+            "warn,cofferdamd={level},cofferdam_image={level},cofferdam_net={level},cofferdam_store={level}"
+        ))
     });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
 }

@@ -15,7 +15,7 @@ use crate::pieces::{Guest, Pieces};
 pub const PROBE: &str = "kvm-probe";
 
 /// How long the probe may take; a usable KVM needs a few milliseconds.
-const PROBE_TIME: Duration = Duration::from_secs(2);
+const PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// How guests run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,8 @@ impl VmSupport {
 
     /// QEMU and the guest, or what is missing and what to do about it.
     pub fn require(&self) -> ApiResult<(&Path, &Guest)> {
-        let missing = |what: &str| ApiError::unavailable(format!("isolation hyperv is not available: {what}"));
+        let missing =
+            |what: &str| ApiError::unavailable(format!("isolation hyperv is not available: {what}"));
         let qemu = self.qemu.as_deref().ok_or_else(|| {
             missing("qemu-system-x86_64 was not found: install the package qemu-system-x86")
         })?;

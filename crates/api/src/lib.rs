@@ -6,6 +6,8 @@
 //! its gates, [`Filters`], the [`stdcopy`] framing of attached output, [`Progress`] lines, and the fields under our
 //! own key `Cofferdam`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod cofferdam;
 mod error;
 mod filters;

@@ -75,7 +75,10 @@ pub fn header(stream: Stream, length: u32) -> [u8; HEADER] {
 pub fn encode(stream: Stream, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER + payload.len());
     for piece in payload.chunks(LONGEST) {
-        out.extend_from_slice(&header(stream, u32::try_from(piece.len()).expect("a piece is at most 16 MiB")));
+        out.extend_from_slice(&header(
+            stream,
+            u32::try_from(piece.len()).expect("a piece is at most 16 MiB"),
+        ));
         out.extend_from_slice(piece);
     }
     out

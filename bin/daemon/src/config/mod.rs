@@ -141,7 +141,8 @@ impl Config {
             return Err(ConfigError::BipWithoutBridge);
         }
         let dns = flags.dns.iter().map(|text| {
-            let invalid = |_| ConfigError::Value { flag: "dns", value: text.clone(), reason: "want an IP address" };
+            let invalid =
+                |_| ConfigError::Value { flag: "dns", value: text.clone(), reason: "want an IP address" };
             text.parse().map_err(invalid)
         });
         Ok(Self {
@@ -207,7 +208,9 @@ fn log_level(given: Option<String>, debug: bool) -> Result<String, ConfigError> 
     match given {
         _ if debug => Ok("debug".to_owned()),
         None => Ok("info".to_owned()),
-        Some(level) if ["trace", "debug", "info", "warn", "error", "fatal"].contains(&level.as_str()) => Ok(level),
+        Some(level) if ["trace", "debug", "info", "warn", "error", "fatal"].contains(&level.as_str()) => {
+            Ok(level)
+        }
         Some(value) => Err(ConfigError::Value {
             flag: "log-level",
             value,

@@ -24,7 +24,10 @@ pub fn router() -> Router<Shared> {
         .route("/commit", post(async || later("commit", "the issue on converting containers")))
         .route("/session", post(async || later("BuildKit sessions", "the issue on the whole Docker API")))
         .route("/grpc", post(async || later("BuildKit", "the issue on the whole Docker API")))
-        .route("/distribution/{*rest}", get(async || later("distribution", "the issue on the whole Docker API")))
+        .route(
+            "/distribution/{*rest}",
+            get(async || later("distribution", "the issue on the whole Docker API")),
+        )
         .route("/swarm/{*rest}", any(async || no_swarm()));
     for group in ["/swarm", "/nodes", "/services", "/tasks", "/secrets", "/configs"] {
         router = router.route(group, any(async || no_swarm()));

@@ -91,11 +91,7 @@ async fn wait(State(engine): State<Shared>, Path(id): Path<String>, params: Para
     let container = engine.containers.find(&id)?;
     let wait = Wait::begin(&container, Condition::parse(params.get("condition"))?);
     let body = stream::once(async move {
-        let (code, error) = wait.finish().await;
-        let mut answer = json!({ "StatusCode": code });
-        if !error.is_empty() {
-            answer["Error"] = json!({ "Message": error });
-        }
+        let answer = json!({ "StatusCode": wait.finish().await });
         Ok::<_, std::convert::Infallible>(Bytes::from(format!("{answer}\n")))
     });
     let mut response = Response::new(Body::from_stream(body));

@@ -21,8 +21,22 @@ pub fn router() -> Router<Shared> {
 
 /// Filters that Docker knows; those of kinds that this engine does not have match nothing.
 const KNOWN: [&str; 16] = [
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-    "service", "type", "volume", "action", "status",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+    "action",
+    "status",
 ];
 
 async fn events(State(engine): State<Shared>, Api(version): Api, params: Params) -> ApiResult {

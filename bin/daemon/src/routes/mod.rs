@@ -3,6 +3,7 @@
 mod absent;
 mod containers;
 mod containers_streams;
+mod disk_usage;
 mod events;
 mod exec;
 mod images;
@@ -20,6 +21,7 @@ use crate::error::ApiError;
 pub fn router(engine: Shared) -> Router {
     Router::new()
         .merge(system::router())
+        .merge(disk_usage::router())
         .merge(events::router())
         .merge(images::router())
         .merge(networks::router())

@@ -44,7 +44,9 @@ async fn list(State(engine): State<Shared>, params: Params) -> ApiResult {
 }
 
 async fn inspect(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<Json<Value>> {
-    find(&engine, &name).map(Json)
+    let mut network = find(&engine, &name)?;
+    network["Containers"] = endpoints(&engine, network["Name"].as_str().unwrap_or_default());
+    Ok(Json(network))
 }
 
 async fn remove(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<()> {
@@ -69,6 +71,29 @@ fn find(engine: &Engine, name: &str) -> ApiResult<Value> {
         if name.is_empty() { None } else { networks.iter().find(starts) }
     };
     by_name.or_else(by_id).cloned().ok_or_else(|| ApiError::not_found(format!("network {name} not found")))
+}
+
+/// The containers that run in a network.
+fn endpoints(engine: &Engine, network: &str) -> Value {
+    let mut endpoints = Map::new();
+    for container in engine.containers.all() {
+        let status = container.status();
+        if container.record().network() != network || !status.is_running() {
+            continue;
+        }
+        let bridge = status.network.as_ref();
+        let address = bridge.map(|at| format!("{}/{}", at.address, at.prefix)).unwrap_or_default();
+        let endpoint = json!({
+            "Name": container.name(),
+            // As stable as the container: it has one endpoint.
+            "EndpointID": hex::encode(Sha256::digest(format!("endpoint {}", container.id))),
+            "MacAddress": bridge.map(|at| at.mac.as_str()).unwrap_or_default(),
+            "IPv4Address": address,
+            "IPv6Address": "",
+        });
+        endpoints.insert(container.id.to_string(), endpoint);
+    }
+    Value::Object(endpoints)
 }
 
 fn all(engine: &Engine) -> Vec<Value> {

@@ -1,4 +1,4 @@
-//! `/_ping`, `/version`, `/info`, `/auth`, `/system/df`
+//! `/_ping`, `/version`, `/info`, `/auth`
 
 use std::collections::HashMap;
 
@@ -15,11 +15,9 @@ use cofferdam_api::models::{
 use cofferdam_api::{ApiVersion, Info, InfoExtension, Version};
 use cofferdam_model::Isolation;
 use cofferdam_sys::cgroup::Hierarchy;
-use serde_json::{Value, json};
 
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
-use crate::server::Api;
 
 /// This group's routes.
 pub fn router() -> Router<Shared> {
@@ -28,7 +26,6 @@ pub fn router() -> Router<Shared> {
         .route("/version", get(version))
         .route("/info", get(info))
         .route("/auth", post(auth))
-        .route("/system/df", get(disk_usage))
 }
 
 async fn ping() -> impl IntoResponse {
@@ -40,7 +37,8 @@ async fn ping() -> impl IntoResponse {
         (HeaderName::from_static("builder-version"), "1"),
         (HeaderName::from_static("swarm"), "inactive"),
     ];
-    let headers: HeaderMap = headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect();
+    let headers: HeaderMap =
+        headers.map(|(name, value)| (name, HeaderValue::from_static(value))).into_iter().collect();
     (headers, "OK")
 }
 
@@ -51,7 +49,8 @@ async fn version(State(engine): State<Shared>) -> Json<Version> {
     let uname = rustix::system::uname();
     let kernel = uname.release().to_string_lossy().into_owned();
     let component = |name: &str, version: &str, details: &[(&str, &str)]| {
-        let details: HashMap<_, _> = details.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let details: HashMap<_, _> =
+            details.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         SystemVersionComponents {
             name: name.to_owned(),
             version: version.to_owned(),
@@ -148,9 +147,9 @@ fn system_info(engine: &Engine, images: i64) -> SystemInfo {
         }),
         memory_limit: controller("memory"),
         swap_limit: Some(match &hierarchy {
-            Some(Hierarchy::V1(controllers)) => controllers.get("memory").is_some_and(|memory| {
-                memory.join("memory.memsw.limit_in_bytes").exists()
-            }),
+            Some(Hierarchy::V1(controllers)) => controllers
+                .get("memory")
+                .is_some_and(|memory| memory.join("memory.memsw.limit_in_bytes").exists()),
             Some(Hierarchy::V2(_)) => true,
             None => false,
         }),
@@ -167,7 +166,11 @@ fn system_info(engine: &Engine, images: i64) -> SystemInfo {
         system_time: Some(jiff::Timestamp::now().to_string()),
         logging_driver: text("json-file"),
         cgroup_driver: Some(SystemInfoCgroupDriverEnum::CGROUPFS),
-        cgroup_version: Some(if is_v2 { SystemInfoCgroupVersionEnum::_2 } else { SystemInfoCgroupVersionEnum::_1 }),
+        cgroup_version: Some(if is_v2 {
+            SystemInfoCgroupVersionEnum::_2
+        } else {
+            SystemInfoCgroupVersionEnum::_1
+        }),
         n_events_listener: count(engine.events.listeners()),
         kernel_version: Some(uname.release().to_string_lossy().into_owned()),
         operating_system: Some(os_release("PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned())),
@@ -275,7 +278,9 @@ fn file(path: &str) -> String {
 
 /// A value of os-release(5).
 fn os_release(key: &str) -> Option<String> {
-    let text = ["/etc/os-release", "/usr/lib/os-release"].iter().find_map(|path| std::fs::read_to_string(path).ok())?;
+    let text = ["/etc/os-release", "/usr/lib/os-release"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())?;
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='))?;
     Some(value.trim_matches(['"', '\'']).to_owned())
 }
@@ -285,45 +290,4 @@ async fn auth() -> ApiError {
         "login",
         "the issue on the whole Docker API; credentials in the client's config.json are used by pull",
     )
-}
-
-async fn disk_usage(State(engine): State<Shared>, Api(version): Api) -> ApiResult<Json<Value>> {
-    let images = super::images::summaries(&engine, version).await?;
-    let size = |image: &Value| image["Size"].as_i64().unwrap_or(0);
-    let total: i64 = images.iter().map(size).sum();
-    let used = |image: &&Value| image["Containers"].as_i64().unwrap_or(0) > 0;
-    let active = images.iter().filter(used).count();
-    let in_use: i64 = images.iter().filter(used).map(size).sum();
-    if version >= ApiVersion::v1(52) {
-        let nothing = json!({"ActiveCount": 0, "TotalCount": 0, "Reclaimable": 0, "TotalSize": 0, "Items": []});
-        let usage = json!({
-            "ActiveCount": active,
-            "TotalCount": images.len(),
-            "Reclaimable": total - in_use,
-            "TotalSize": total,
-            "Items": images,
-        });
-        let containers = engine.containers.counts();
-        let containers = json!({
-            "ActiveCount": containers.running + containers.paused,
-            "TotalCount": containers.running + containers.paused + containers.stopped,
-            "Reclaimable": 0,
-            "TotalSize": 0,
-            "Items": [],
-        });
-        return Ok(Json(json!({
-            "ImageUsage": usage,
-            "ContainerUsage": containers,
-            "VolumeUsage": nothing,
-            "BuildCacheUsage": nothing,
-        })));
-    }
-    Ok(Json(json!({
-        "LayersSize": total,
-        "Images": images,
-        "Containers": [],
-        "Volumes": [],
-        "BuildCache": [],
-        "BuilderSize": 0,
-    })))
 }

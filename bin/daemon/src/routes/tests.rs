@@ -20,7 +20,8 @@ fn engine() -> (Shared, TempDir) {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name).display().to_string();
     let (data, exec) = (path("data"), path("exec"));
-    let flags = Flags::parse_from_args(&["--data-root", &data, "--exec-root", &exec, "--bridge", "none"]).unwrap();
+    let flags =
+        Flags::parse_from_args(&["--data-root", &data, "--exec-root", &exec, "--bridge", "none"]).unwrap();
     let config = Config::from_flags(flags).unwrap();
     (crate::startup::open(config).unwrap(), root)
 }
@@ -87,7 +88,8 @@ async fn bad_requests_name_the_thing() {
         ("POST", "/images/load", 400, "invalid archive: "),
     ] {
         let (found, body) = ask(&router, method, path, "").await;
-        let body: Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
+        let body: Value =
+            serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
         assert_eq!(found.as_u16(), status, "{method} {path}: {body}");
         let text = body["message"].as_str().unwrap_or_default();
         assert!(text.starts_with(message), "{method} {path}: {text}");
@@ -100,7 +102,10 @@ async fn past_and_coming_events_are_told_until_the_end() {
     engine.events.publish(Event::now("image", "pull", "old").with("name", "old"));
     let router = super::router(Arc::clone(&engine));
     let until = jiff::Timestamp::now() + Duration::from_secs(1);
-    let path = format!("/events?since=1&until={}&filters=%7B%22type%22%3A%5B%22image%22%5D%7D", until.as_second() + 1);
+    let path = format!(
+        "/events?since=1&until={}&filters=%7B%22type%22%3A%5B%22image%22%5D%7D",
+        until.as_second() + 1
+    );
     let listener = tokio::spawn(async move { ask(&router, "GET", &path, "").await });
     while engine.events.listeners() == 0 {
         tokio::task::yield_now().await;

@@ -22,7 +22,10 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for JsonBody<T> {
         let (parts, body) = request.into_parts();
         let bytes = Limited::new(body, LONGEST).collect().await.map_err(|error| {
             if error.downcast_ref::<LengthLimitError>().is_some() {
-                ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("request body is longer than {LONGEST} bytes"))
+                ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("request body is longer than {LONGEST} bytes"),
+                )
             } else {
                 ApiError::bad_request(format!("cannot read the request body: {error}"))
             }
@@ -32,7 +35,8 @@ impl<T: DeserializeOwned + Default, S: Sync> FromRequest<S> for JsonBody<T> {
 }
 
 fn decode<T: DeserializeOwned + Default>(headers: &HeaderMap, bytes: &Bytes) -> ApiResult<T> {
-    let content_type = headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let content_type =
+        headers.get(header::CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
     match content_type.as_deref() {
         // Clients of old send an empty body with any type, or none.
         _ if bytes.is_empty() => return Ok(T::default()),
@@ -48,8 +52,8 @@ fn decode<T: DeserializeOwned + Default>(headers: &HeaderMap, bytes: &Bytes) -> 
         return Err(ApiError::bad_request("invalid JSON: got EOF while reading request body"));
     }
     // A body of `null` is Go's way to say "nothing".
-    let value: Option<T> =
-        serde_json::from_slice(bytes).map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?;
+    let value: Option<T> = serde_json::from_slice(bytes)
+        .map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?;
     Ok(value.unwrap_or_default())
 }
 

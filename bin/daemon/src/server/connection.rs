@@ -76,7 +76,8 @@ async fn answer(router: Router, mut request: Request<Body>) -> Response {
             Ok(response) => response.into_response(),
             Err(_panic) => {
                 tracing::error!("handler of {line} panicked");
-                ApiError::internal("internal error: the daemon's handler failed; its log says where").into_response()
+                ApiError::internal("internal error: the daemon's handler failed; its log says where")
+                    .into_response()
             }
         },
     };

@@ -61,7 +61,9 @@ impl FromStr for Host {
         let invalid = || ListenError::Host(text.to_owned());
         match text.trim().split_once("://").ok_or_else(invalid)? {
             ("unix", path) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
-            ("tcp", address) if !address.is_empty() => Ok(Self::Tcp(address.trim_end_matches('/').to_owned())),
+            ("tcp", address) if !address.is_empty() => {
+                Ok(Self::Tcp(address.trim_end_matches('/').to_owned()))
+            }
             _ => Err(invalid()),
         }
     }
@@ -88,7 +90,12 @@ pub enum Listener {
 
 impl Listener {
     /// Binds the address. `group` owns a Unix socket when it exists; a group that was `asked` for must.
-    pub async fn bind(host: &Host, tls: Option<&TlsFiles>, group: &str, asked: bool) -> Result<Self, ListenError> {
+    pub async fn bind(
+        host: &Host,
+        tls: Option<&TlsFiles>,
+        group: &str,
+        asked: bool,
+    ) -> Result<Self, ListenError> {
         let failed = |source| ListenError::Io { host: host.to_string(), source };
         match host {
             Host::Unix(path) => bind_unix(path, group, asked).map_err(|error| match error {
@@ -174,7 +181,9 @@ impl From<std::io::Error> for UnixError {
 fn bind_unix(path: &Path, group: &str, asked: bool) -> Result<Listener, UnixError> {
     let gid = match group_id(group) {
         Some(gid) => Some(gid),
-        None if asked && !group.is_empty() => return Err(UnixError::Listen(ListenError::Group(group.to_owned()))),
+        None if asked && !group.is_empty() => {
+            return Err(UnixError::Listen(ListenError::Group(group.to_owned())));
+        }
         None => None,
     };
     let (directory, name) = match (path.parent(), path.file_name()) {

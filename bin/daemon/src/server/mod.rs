@@ -14,7 +14,7 @@ mod version;
 pub use body::JsonBody;
 pub use connection::serve;
 pub use hijack::{Duplex, Hijack};
-pub use listener::{Host, Listener, ListenError};
+pub use listener::{Host, ListenError, Listener};
 pub use params::{Params, parse_timestamp};
 pub use stream::{JsonLines, json_lines};
 pub use tls::{TlsError, TlsFiles};

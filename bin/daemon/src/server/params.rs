@@ -37,11 +37,6 @@ impl Params {
         self.0.get(name).into_iter().flatten().map(String::as_str)
     }
 
-    /// Whether the parameter is there at all, even empty.
-    pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
     /// A yes or no. Like Docker, everything but nothing, `0`, `no`, `false` and `none` means yes.
     pub fn flag(&self, name: &str) -> bool {
         self.flag_or(name, false)
@@ -56,7 +51,10 @@ impl Params {
     }
 
     /// A number.
-    pub fn number<N: std::str::FromStr<Err = std::num::ParseIntError>>(&self, name: &str) -> ApiResult<Option<N>> {
+    pub fn number<N: std::str::FromStr<Err = std::num::ParseIntError>>(
+        &self,
+        name: &str,
+    ) -> ApiResult<Option<N>> {
         self.get(name)
             .map(|value| {
                 value.parse().map_err(|error| {
@@ -71,7 +69,9 @@ impl Params {
         let Some(value) = self.get(name).filter(|value| *value != "0") else { return Ok(None) };
         match parse_timestamp(value) {
             Some(nanos) => Ok(Some(nanos)),
-            None => Err(ApiError::bad_request(format!("invalid value for \"{name}\": {value:?} is not a timestamp"))),
+            None => Err(ApiError::bad_request(format!(
+                "invalid value for \"{name}\": {value:?} is not a timestamp"
+            ))),
         }
     }
 

@@ -64,18 +64,38 @@ async fn bad_requests_get_dockers_answers() {
     for (line, headers, body, status, words) in [
         ("GET /version", "", "", "200 OK", "1.53"),
         ("GET /v1.41/version", "", "", "200 OK", "1.41"),
-        ("GET /v1.10/version", "", "", "400 Bad Request", "client version 1.10 is too old. Minimum supported"),
-        ("GET /v1.99/version", "", "", "400 Bad Request", "client version 1.99 is too new. Maximum supported"),
+        (
+            "GET /v1.10/version",
+            "",
+            "",
+            "400 Bad Request",
+            "client version 1.10 is too old. Minimum supported",
+        ),
+        (
+            "GET /v1.99/version",
+            "",
+            "",
+            "400 Bad Request",
+            "client version 1.99 is too new. Maximum supported",
+        ),
         ("GET /v1.41/nowhere", "", "", "404 Not Found", r#"{"message":"page not found"}"#),
         ("POST /json", json, "[1,2]", "200 OK", "2"),
         ("POST /json", json, "not json", "400 Bad Request", r#"{"message":"invalid JSON: "#),
-        ("POST /json", "Content-Type: text/plain\r\n", "x", "400 Bad Request", "unsupported Content-Type header"),
+        (
+            "POST /json",
+            "Content-Type: text/plain\r\n",
+            "x",
+            "400 Bad Request",
+            "unsupported Content-Type header",
+        ),
         ("GET /panic", "", "", "500 Internal Server Error", r#"{"message":"internal error"#),
     ] {
         let answer = exchange(router(), &request(line, headers, body)).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{line}: {answer}");
         assert!(answer.contains(words), "{line}: {answer}");
-        for header in ["api-version: 1.53", "ostype: linux", "docker-experimental: false", "server: Cofferdam/"] {
+        for header in
+            ["api-version: 1.53", "ostype: linux", "docker-experimental: false", "server: Cofferdam/"]
+        {
             assert!(answer.to_lowercase().contains(&header.to_lowercase()), "{line}: {answer}");
         }
     }

@@ -75,7 +75,10 @@ mod tests {
         let old = "client version 1.10 is too old. Minimum supported API version is 1.24, please upgrade your \
                    client to a newer version";
         assert_eq!(taken("/v1.10/info").unwrap_err(), old);
-        let new = format!("client version 1.99 is too new. Maximum supported API version is {}", ApiVersion::NEWEST);
+        let new = format!(
+            "client version 1.99 is too new. Maximum supported API version is {}",
+            ApiVersion::NEWEST
+        );
         assert_eq!(taken("/v1.99/info").unwrap_err(), new);
     }
 }

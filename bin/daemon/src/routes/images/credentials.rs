@@ -35,10 +35,12 @@ impl Credentials {
         let Some(header) = headers.get("X-Registry-Auth").filter(|header| !header.is_empty()) else {
             return Ok(Self::default());
         };
-        let invalid = |reason: String| ApiError::bad_request(format!("invalid X-Registry-Auth header: {reason}"));
+        let invalid =
+            |reason: String| ApiError::bad_request(format!("invalid X-Registry-Auth header: {reason}"));
         let json = decode(header.as_bytes()).ok_or_else(|| invalid("not base64".to_owned()))?;
-        let mut credentials: Self =
-            serde_json::from_slice::<Option<Self>>(&json).map_err(|error| invalid(error.to_string()))?.unwrap_or_default();
+        let mut credentials: Self = serde_json::from_slice::<Option<Self>>(&json)
+            .map_err(|error| invalid(error.to_string()))?
+            .unwrap_or_default();
         if credentials.username.is_empty()
             && let Some(pair) = decode(credentials.auth.as_bytes())
             && let Some((user, password)) = String::from_utf8_lossy(&pair).split_once(':')

@@ -23,7 +23,10 @@ pub async fn all(engine: &Engine) -> ApiResult<Vec<Image>> {
 pub async fn summaries(engine: &Engine, version: ApiVersion) -> ApiResult<Vec<Value>> {
     let images = all(engine).await?;
     let containers = |image: &Image| engine.containers.using_image(&image.id().to_string()).len();
-    Ok(images.iter().map(|image| summary(image, version, i64::try_from(containers(image)).unwrap_or(-1))).collect())
+    Ok(images
+        .iter()
+        .map(|image| summary(image, version, i64::try_from(containers(image)).unwrap_or(-1)))
+        .collect())
 }
 
 pub async fn list(State(engine): State<Shared>, Api(version): Api, params: Params) -> ApiResult {

@@ -40,16 +40,10 @@ async fn get_one(state: State<Shared>, api: Api, Path(rest): Path<String>) -> Ap
     }
 }
 
-async fn post_one(
-    state: State<Shared>,
-    Path(rest): Path<String>,
-    params: Params,
-) -> ApiResult {
+async fn post_one(state: State<Shared>, Path(rest): Path<String>, params: Params) -> ApiResult {
     match rest.rsplit_once('/') {
         Some((name, "tag")) => one::tag(state, name, &params).await,
-        Some((_name, "push")) => {
-            Err(ApiError::not_implemented("push", "the issue on the whole Docker API"))
-        }
+        Some((_name, "push")) => Err(ApiError::not_implemented("push", "the issue on the whole Docker API")),
         _ => Err(ApiError::not_found("page not found")),
     }
 }

@@ -89,7 +89,9 @@ pub async fn tag(State(engine): State<Shared>, name: &str, params: &Params) -> A
     let image = engine.images.resolve(name)?;
     let repository = params.get("repo").unwrap_or_default();
     let reference = Reference::parse_any_case(repository).map_err(|error| {
-        ApiError::bad_request(format!("error parsing reference: {repository:?} is not a valid repository/tag: {error}"))
+        ApiError::bad_request(format!(
+            "error parsing reference: {repository:?} is not a valid repository/tag: {error}"
+        ))
     })?;
     if reference.digest().is_some() {
         return Err(ApiError::bad_request("refusing to create a tag with a digest reference"));
@@ -99,6 +101,8 @@ pub async fn tag(State(engine): State<Shared>, name: &str, params: &Params) -> A
         None => reference,
     };
     engine.images.tag(&image, &reference).await?;
-    engine.events.publish(Event::now("image", "tag", image.id().to_string()).with("name", reference.familiar()));
+    engine
+        .events
+        .publish(Event::now("image", "tag", image.id().to_string()).with("name", reference.familiar()));
     Ok(StatusCode::CREATED.into_response())
 }

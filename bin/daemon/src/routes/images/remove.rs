@@ -48,7 +48,10 @@ pub async fn prune(State(engine): State<Shared>, params: Params) -> ApiResult {
 /// The containers that use an image.
 fn users(engine: &Engine, id: &Digest) -> Vec<ContainerUse> {
     let containers = engine.containers.using_image(&id.to_string());
-    containers.into_iter().map(|(container, running)| ContainerUse { id: container.id.to_string(), running }).collect()
+    containers
+        .into_iter()
+        .map(|(container, running)| ContainerUse { id: container.id.to_string(), running })
+        .collect()
 }
 
 fn items(removed: &[Removed]) -> Vec<Value> {
@@ -67,7 +70,9 @@ fn tell(engine: &Engine, id: &str, removed: &[Removed]) {
                 let id = if id.is_empty() { name } else { id };
                 Event::now("image", "untag", id).with("name", name)
             }
-            Removed::Deleted(id) => Event::now("image", "delete", id.to_string()).with("name", id.to_string()),
+            Removed::Deleted(id) => {
+                Event::now("image", "delete", id.to_string()).with("name", id.to_string())
+            }
         });
     }
 }

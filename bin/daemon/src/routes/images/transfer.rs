@@ -20,12 +20,16 @@ pub async fn create(state: State<Shared>, params: Params, headers: HeaderMap, bo
     if let Some(platform) = params.get("platform")
         && platform.split('/').next().is_some_and(|os| !os.is_empty() && os != "linux")
     {
-        return Err(ApiError::bad_request(format!("unsupported operating system: {platform}: this engine runs Linux")));
+        return Err(ApiError::bad_request(format!(
+            "unsupported operating system: {platform}: this engine runs Linux"
+        )));
     }
     match (params.get("fromImage"), params.get("fromSrc")) {
         (Some(image), _) => pull(state, &params, &headers, image).await,
         (None, Some(source)) => import(state, &params, source, body).await,
-        (None, None) => Err(ApiError::bad_request("invalid reference format: neither fromImage nor fromSrc was given")),
+        (None, None) => {
+            Err(ApiError::bad_request("invalid reference format: neither fromImage nor fromSrc was given"))
+        }
     }
 }
 
@@ -33,7 +37,9 @@ async fn pull(State(engine): State<Shared>, params: &Params, headers: &HeaderMap
     let invalid = |error: &dyn std::fmt::Display| ApiError::bad_request(error.to_string());
     let reference = Reference::parse_any_case(image).map_err(|error| invalid(&error))?;
     let reference = match params.get("tag") {
-        Some(digest) if digest.contains(':') => reference.with_digest(digest.parse().map_err(|error| invalid(&error))?),
+        Some(digest) if digest.contains(':') => {
+            reference.with_digest(digest.parse().map_err(|error| invalid(&error))?)
+        }
         Some(tag) => reference.with_tag(tag).map_err(|error| invalid(&error))?,
         None => reference,
     };
@@ -46,7 +52,9 @@ async fn pull(State(engine): State<Shared>, params: &Params, headers: &HeaderMap
     };
     stream(move |progress| async move {
         let image = engine.images.pull(request, &progress).await?;
-        engine.events.publish(Event::now("image", "pull", reference.familiar()).with("name", reference.familiar_name()));
+        engine.events.publish(
+            Event::now("image", "pull", reference.familiar()).with("name", reference.familiar_name()),
+        );
         tracing::debug!("pulled {} as {}", reference.familiar(), image.id());
         Ok(())
     })
@@ -55,7 +63,10 @@ async fn pull(State(engine): State<Shared>, params: &Params, headers: &HeaderMap
 
 async fn import(State(engine): State<Shared>, params: &Params, source: &str, body: Body) -> ApiResult {
     if source != "-" {
-        return Err(ApiError::not_implemented("import from a URL", "no issue that is planned; send the archive instead"));
+        return Err(ApiError::not_implemented(
+            "import from a URL",
+            "no issue that is planned; send the archive instead",
+        ));
     }
     let name = match (params.get("repo"), params.get("tag")) {
         (None, _) => None,
@@ -161,9 +172,7 @@ where
 /// Docker's line for it.
 fn line(progress: &Progress) -> String {
     let line = match progress {
-        Progress::PullingFrom { tag, .. } => {
-            Line { id: Some(tag.clone()), ..Line::status(progress.text()) }
-        }
+        Progress::PullingFrom { tag, .. } => Line { id: Some(tag.clone()), ..Line::status(progress.text()) },
         Progress::Layer { id, status } => match status.text() {
             (text, Some((current, total))) => Line::figures(id, text, current, total),
             (text, None) => Line::of(id, text),
