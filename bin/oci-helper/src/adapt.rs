@@ -9,7 +9,9 @@ use std::collections::HashSet;
 use caps::{CapSet, Capability as HostCapability};
 use libcontainer::capabilities::CapabilityExt;
 use nix::sys::resource::{Resource, getrlimit};
-use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process};
+use oci_spec::runtime::{
+    Capabilities, LinuxCapabilities, PosixRlimit, PosixRlimitBuilder, PosixRlimitType, Process,
+};
 
 use crate::failure::Failure;
 
@@ -90,7 +92,8 @@ mod tests {
     #[test]
     fn only_what_the_host_has_is_given() {
         let asked: Capabilities = [Capability::Chown, Capability::SysResource].into();
-        let asked = LinuxCapabilitiesBuilder::default().bounding(asked.clone()).effective(asked).build().unwrap();
+        let asked =
+            LinuxCapabilitiesBuilder::default().bounding(asked.clone()).effective(asked).build().unwrap();
         let given = limit_capabilities(&asked, &[HostCapability::CAP_CHOWN].into());
         assert_eq!(given.bounding(), &Some([Capability::Chown].into()));
         assert_eq!(given.effective(), &Some([Capability::Chown].into()));

@@ -35,8 +35,15 @@ fn rule(rule: &LinuxDeviceCgroup) -> Result<DeviceRule, Failure> {
         Some(LinuxDeviceType::P) => return Err(Failure::new("device rule", "a FIFO is no device")),
     };
     let letters = rule.access().as_deref().unwrap_or_default();
-    let access = Access::parse(letters).ok_or_else(|| Failure::new("device rule", format!("access {letters:?}")))?;
+    let access =
+        Access::parse(letters).ok_or_else(|| Failure::new("device rule", format!("access {letters:?}")))?;
     // Negative numbers stand for any.
     let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
-    Ok(DeviceRule { allow: rule.allow(), kind, major: number(rule.major()), minor: number(rule.minor()), access })
+    Ok(DeviceRule {
+        allow: rule.allow(),
+        kind,
+        major: number(rule.major()),
+        minor: number(rule.minor()),
+        access,
+    })
 }

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use cofferdam_model::HelperReply;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::de::DeserializeOwned;
 
@@ -40,7 +41,8 @@ pub fn serve<R: DeserializeOwned>(handle: fn(R, Streams) -> Result<Made, Failure
         }
     };
     let made = receive(socket.as_fd()).and_then(|(request, streams)| {
-        let request = serde_json::from_slice(&request).map_err(|error| Failure::new("helper request", error))?;
+        let request =
+            serde_json::from_slice(&request).map_err(|error| Failure::new("helper request", error))?;
         handle(request, streams)
     });
     let (reply, master) = match made {
@@ -113,7 +115,8 @@ fn send(socket: BorrowedFd<'_>, reply: &HelperReply, master: Option<BorrowedFd<'
 
 /// The two ends of a pair, for descriptors that stay between this process and a child.
 pub fn pair() -> Result<(OwnedFd, OwnedFd), Failure> {
-    let (one, other) = std::os::unix::net::UnixStream::pair().map_err(|error| Failure::new("socket pair", error))?;
+    let (one, other) =
+        std::os::unix::net::UnixStream::pair().map_err(|error| Failure::new("socket pair", error))?;
     Ok((one.into(), other.into()))
 }
 

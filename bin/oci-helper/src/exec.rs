@@ -42,12 +42,15 @@ fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
         filter: Filter::read(&request.state_root.join(create::SECCOMP))?,
         no_new_privileges: process.no_new_privileges() == Some(true),
     };
-    
-    let init = ProcessHandle::open(request.init).map_err(|error| Failure::new("container is not running", error))?;
-    // Takes effect for the child. All else is for the child to join: this process stays outside.
-    nix::sched::setns(&init, CloneFlags::CLONE_NEWPID).map_err(|error| Failure::new("container's PIDs", error))?;
 
-    let (console, theirs) = if request.terminal { pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
+    let init =
+        ProcessHandle::open(request.init).map_err(|error| Failure::new("container is not running", error))?;
+    // Takes effect for the child. All else is for the child to join: this process stays outside.
+    nix::sched::setns(&init, CloneFlags::CLONE_NEWPID)
+        .map_err(|error| Failure::new("container's PIDs", error))?;
+
+    let (console, theirs) =
+        if request.terminal { pair().map(|(a, b)| (Some(a), Some(b)))? } else { (None, None) };
     let (mut verdict, report) = pipe()?;
     match fork_sibling().map_err(|error| Failure::new("fork", error))? {
         None => {
@@ -79,7 +82,9 @@ fn enter(init: &ProcessHandle, spec: &Spec, process: &Process) -> Result<(), Fai
             .map_err(|error| Failure::new("oom_score_adj", error))?;
     }
     for limit in process.rlimits().iter().flatten() {
-        LinuxSyscall.set_rlimit(limit).map_err(|error| Failure::new(format_args!("limit {}", limit.typ()), error))?;
+        LinuxSyscall
+            .set_rlimit(limit)
+            .map_err(|error| Failure::new(format_args!("limit {}", limit.typ()), error))?;
     }
     cgroups::join(spec)?;
     let namespaces = CloneFlags::CLONE_NEWNS
@@ -120,7 +125,8 @@ fn prepare(process: &Process, privileges: &Privileges, stdio: Stdio) -> Result<(
             place(streams)?;
         }
         Stdio::Console(socket) => {
-            tty::setup_console(&LinuxSyscall, socket.into_raw_fd(), false).map_err(|error| Failure::from_chain(&error))?;
+            tty::setup_console(&LinuxSyscall, socket.into_raw_fd(), false)
+                .map_err(|error| Failure::from_chain(&error))?;
             terminal::resize(&std::io::stdin(), process)?;
             terminal::own(&std::io::stdin(), process)?;
         }
@@ -138,7 +144,9 @@ fn prepare(process: &Process, privileges: &Privileges, stdio: Stdio) -> Result<(
     let moved = nix::unistd::chdir(process.cwd());
     set_user(process).map_err(|error| failed("user")(&error))?;
     if moved.is_err() {
-        let words = |error| Failure::new(format_args!("chdir to cwd ({:?}) set in config.json failed", process.cwd()), error);
+        let words = |error| {
+            Failure::new(format_args!("chdir to cwd ({:?}) set in config.json failed", process.cwd()), error)
+        };
         nix::unistd::chdir(process.cwd()).map_err(words)?;
     }
     set_environment(process);
@@ -184,7 +192,9 @@ fn set_environment(process: &Process) {
 fn home_of(uid: u32) -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let home = entry.filter(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(uid)).find_map(|fields| fields.get(5).map(|home| (*home).to_owned()));
+    let home = entry
+        .filter(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(uid))
+        .find_map(|fields| fields.get(5).map(|home| (*home).to_owned()));
     home.filter(|home| !home.is_empty()).unwrap_or_else(|| "/".to_owned())
 }
 

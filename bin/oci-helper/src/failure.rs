@@ -25,7 +25,8 @@ impl Failure {
     pub fn from_text(message: impl Into<String>) -> Self {
         let message = message.into();
         let about_program = message.starts_with("exec: ") || message.starts_with("exec /");
-        let missing = message.contains("executable file not found") || message.contains("no such file or directory");
+        let missing =
+            message.contains("executable file not found") || message.contains("no such file or directory");
         let code = about_program.then_some(if missing { 127 } else { 126 });
         Self { message, code }
     }

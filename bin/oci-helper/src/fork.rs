@@ -51,11 +51,17 @@ pub fn load_seccomp(program: &[u8], flags: u8) -> io::Result<()> {
             k: u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]),
         })
         .collect();
-    let len = u16::try_from(filter.len()).map_err(|_too_long| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    let len =
+        u16::try_from(filter.len()).map_err(|_too_long| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let program = libc::sock_fprog { len, filter: filter.as_ptr().cast_mut() };
     // SAFETY: `program` points to `len` instructions that live until the call has copied them; it writes nothing.
     let result = unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, libc::c_ulong::from(flags), &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::c_ulong::from(flags),
+            &raw const program,
+        )
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

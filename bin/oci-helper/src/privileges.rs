@@ -26,7 +26,8 @@ impl Privileges {
             self.filter.load()?;
         }
         if let Some(wanted) = &self.capabilities {
-            capabilities::drop_privileges(wanted, &LinuxSyscall).map_err(|error| Failure::from_chain(&error))?;
+            capabilities::drop_privileges(wanted, &LinuxSyscall)
+                .map_err(|error| Failure::from_chain(&error))?;
         }
         if self.no_new_privileges {
             self.filter.load()?;

@@ -23,7 +23,8 @@ pub struct Program {
 impl Executor for Program {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
         let process = spec.process().as_ref();
-        let process = process.ok_or_else(|| ExecutorValidationError::ArgValidationError("no process".into()))?;
+        let process =
+            process.ok_or_else(|| ExecutorValidationError::ArgValidationError("no process".into()))?;
         // The last thing before libcontainer waits for the start: what is looked for must be found without privileges.
         self.privileges
             .assume()
@@ -99,7 +100,11 @@ mod tests {
     use super::*;
 
     fn process(program: &str, path: &str) -> Process {
-        ProcessBuilder::default().args(vec![program.to_owned()]).env(vec![format!("PATH={path}")]).build().unwrap()
+        ProcessBuilder::default()
+            .args(vec![program.to_owned()])
+            .env(vec![format!("PATH={path}")])
+            .build()
+            .unwrap()
     }
 
     #[test]

@@ -34,8 +34,10 @@ impl Filter {
     pub fn of(profile: &LinuxSeccomp, cache: Option<&Path>) -> Result<Self, Failure> {
         let Some(cache) = cache else { return compile(profile) };
         // Another libseccomp knows other calls, so its version belongs to the key.
-        let version = libseccomp::ScmpVersion::current().map_err(|error| Failure::new("libseccomp", error))?;
-        let profile_text = serde_json::to_vec(profile).map_err(|error| Failure::new("seccomp profile", error))?;
+        let version =
+            libseccomp::ScmpVersion::current().map_err(|error| Failure::new("libseccomp", error))?;
+        let profile_text =
+            serde_json::to_vec(profile).map_err(|error| Failure::new("seccomp profile", error))?;
         let digest = Sha256::new().chain_update(version.to_string()).chain_update(&profile_text).finalize();
         let path = cache.join(format!("{digest:x}"));
         if let Ok(filter) = Self::read(&path) {
@@ -44,7 +46,9 @@ impl Filter {
         let filter = compile(profile)?;
         // A cache that cannot be written costs time and nothing else.
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(cache);
-        if let Err(failure) = made.map_err(|error| Failure::new("cache", error)).and_then(|()| filter.save(&path)) {
+        if let Err(failure) =
+            made.map_err(|error| Failure::new("cache", error)).and_then(|()| filter.save(&path))
+        {
             eprintln!("cofferdam-oci: {}", failure.message);
         }
         Ok(filter)
@@ -54,8 +58,13 @@ impl Filter {
     pub fn save(&self, path: &Path) -> Result<(), Failure> {
         let failed = |error| Failure::new(path.display(), error);
         let temporary = path.with_extension(std::process::id().to_string());
-        let mut file =
-            File::options().create(true).truncate(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(failed)?;
         let contents = [&[self.flags], &self.program[..]].concat();
         std::io::Write::write_all(&mut file, &contents).map_err(failed)?;
         fs::rename(&temporary, path).map_err(failed)
@@ -65,7 +74,9 @@ impl Filter {
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let contents = fs::read(path).map_err(|error| Failure::new(path.display(), error))?;
         match contents.split_first() {
-            Some((&flags, program)) if program.len() % INSTRUCTION == 0 => Ok(Self { flags, program: program.to_vec() }),
+            Some((&flags, program)) if program.len() % INSTRUCTION == 0 => {
+                Ok(Self { flags, program: program.to_vec() })
+            }
             _ => Err(Failure::new(path.display(), "it is no compiled seccomp profile")),
         }
     }
@@ -75,7 +86,8 @@ impl Filter {
         if self.program.is_empty() {
             return Ok(());
         }
-        crate::fork::load_seccomp(&self.program, self.flags).map_err(|error| Failure::new("load seccomp profile", error))
+        crate::fork::load_seccomp(&self.program, self.flags)
+            .map_err(|error| Failure::new("load seccomp profile", error))
     }
 }
 
@@ -86,7 +98,8 @@ fn compile(profile: &LinuxSeccomp) -> Result<Filter, Failure> {
 }
 
 fn context(profile: &LinuxSeccomp) -> Result<ScmpFilterContext, SeccompError> {
-    let default = ScmpAction::from_str(&word(&profile.default_action()), Some(errno(profile.default_errno_ret())))?;
+    let default =
+        ScmpAction::from_str(&word(&profile.default_action()), Some(errno(profile.default_errno_ret())))?;
     let mut context = ScmpFilterContext::new(default)?;
     for architecture in profile.architectures().iter().flatten() {
         context.add_arch(word(architecture).parse::<ScmpArch>()?)?;
@@ -108,7 +121,9 @@ fn program(context: &ScmpFilterContext) -> Result<Vec<u8>, Failure> {
     let mut file = File::from(file);
     context.export_bpf(&file).map_err(|error| failed(&error))?;
     let mut program = Vec::new();
-    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut program)).map_err(|error| failed(&error))?;
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut program))
+        .map_err(|error| failed(&error))?;
     Ok(program)
 }
 
@@ -126,7 +141,8 @@ fn add(context: &mut ScmpFilterContext, rule: &LinuxSyscall, action: ScmpAction)
             operator => ScmpArgCompare::new(index, operator, argument.value()),
         });
     }
-    let indexes: Vec<_> = rule.args().iter().flatten().map(oci_spec::runtime::LinuxSeccompArg::index).collect();
+    let indexes: Vec<_> =
+        rule.args().iter().flatten().map(oci_spec::runtime::LinuxSeccompArg::index).collect();
     let repeated = (1..indexes.len()).any(|n| indexes[..n].contains(&indexes[n]));
     for name in rule.names() {
         // A profile names calls of every kernel; those unknown here do not exist here.
@@ -164,5 +180,58 @@ fn bit(flag: LinuxSeccompFilterFlag) -> u8 {
         LinuxSeccompFilterFlag::SeccompFilterFlagLog => 1 << 1,
         LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => 1 << 2,
         LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 1 << 5,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn profile(names: &str) -> LinuxSeccomp {
+        let text = format!(
+            r#"{{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_NATIVE"], "flags": ["SECCOMP_FILTER_FLAG_LOG"],
+               "syscalls": [
+                 {{"names": {names}, "action": "SCMP_ACT_ALLOW"}},
+                 {{"names": ["read"], "action": "SCMP_ACT_ERRNO"}},
+                 {{"names": ["clone"], "action": "SCMP_ACT_ALLOW",
+                   "args": [{{"index": 0, "value": 2114060288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}}]}},
+                 {{"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+                   "args": [{{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}}, {{"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}}]}}
+               ]}}"#
+        );
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_profile_compiles_once() {
+        let cache = tempfile::tempdir().unwrap();
+        let cache = cache.path().join("made/when/needed");
+        let first = Filter::of(&profile(r#"["write", "no_such_call"]"#), Some(&cache)).unwrap();
+        assert!(!first.program.is_empty() && first.program.len() % INSTRUCTION == 0);
+        assert_eq!(first.flags, 2);
+        assert_eq!(Filter::of(&profile(r#"["write", "no_such_call"]"#), Some(&cache)).unwrap(), first);
+        assert_ne!(Filter::of(&profile(r#"["writev"]"#), Some(&cache)).unwrap(), first);
+        assert_eq!(fs::read_dir(&cache).unwrap().count(), 2);
+        assert_eq!(Filter::of(&profile(r#"["write"]"#), None).unwrap(), first);
+    }
+
+    #[test]
+    fn the_mask_of_a_comparison_is_its_value() {
+        // A program that masks with Docker's mask has it as an operand of an AND instruction (BPF_ALU|BPF_AND|BPF_K).
+        let filter = Filter::of(&profile("[]"), None).unwrap();
+        let masks = filter.program.chunks_exact(INSTRUCTION).filter(|one| one[..2] == [0x54, 0]);
+        assert!(masks.map(|one| &one[4..]).any(|mask| mask == 2_114_060_288_u32.to_ne_bytes()));
+    }
+
+    #[test]
+    fn what_is_not_a_filter_is_not_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("filter");
+        for contents in [&b""[..], b"\0cut off"] {
+            fs::write(&path, contents).unwrap();
+            assert!(Filter::read(&path).is_err());
+        }
+        Filter::default().save(&path).unwrap();
+        assert_eq!(Filter::read(&path).unwrap(), Filter::default());
     }
 }

@@ -13,7 +13,8 @@ use crate::failure::Failure;
 pub fn prepare(master: &OwnedFd, process: &Process) -> Result<(), Failure> {
     resize(master, process)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let slave = rustix::pty::ioctl_tiocgptpeer(master, flags).map_err(|error| Failure::new("terminal", error))?;
+    let slave =
+        rustix::pty::ioctl_tiocgptpeer(master, flags).map_err(|error| Failure::new("terminal", error))?;
     own(&slave, process)
 }
 
@@ -26,7 +27,8 @@ pub fn resize(terminal: &impl AsFd, process: &Process) -> Result<(), Failure> {
             ws_xpixel: 0,
             ws_ypixel: 0,
         };
-        rustix::termios::tcsetwinsize(terminal, size).map_err(|error| Failure::new("terminal size", error))?;
+        rustix::termios::tcsetwinsize(terminal, size)
+            .map_err(|error| Failure::new("terminal size", error))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use cofferdam_model::IoRequest;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -19,6 +20,8 @@ const REQUEST_LIMIT: u64 = 64 * 1024;
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// How much input is read at once.
 const PIECE: usize = 16 * 1024;
+/// How often an idle client is looked at.
+const GONE_CHECK: Duration = Duration::from_secs(30);
 
 /// Serves clients for as long as the shim lives.
 pub async fn serve(listener: UnixListener, container: Arc<Container>) {
@@ -91,10 +94,24 @@ async fn write_out(mut writer: OwnedWriteHalf, mut output: mpsc::Receiver<Bytes>
     if writer.write_all(b"\n").await.is_err() {
         return;
     }
-    while let Some(frame) = output.recv().await {
-        if writer.write_all(&frame).await.is_err() {
-            return;
+    loop {
+        tokio::select! {
+            frame = output.recv() => match frame {
+                Some(frame) if writer.write_all(&frame).await.is_ok() => {}
+                Some(_) => return,
+                None => break,
+            },
+            // A silent container never writes to a client that has gone: look now and then.
+            () = tokio::time::sleep(GONE_CHECK) => if has_gone(&writer) { return },
         }
     }
     let _ = writer.shutdown().await;
+}
+
+/// Whether the client has closed both directions; one that only gives no more input still listens.
+fn has_gone(writer: &OwnedWriteHalf) -> bool {
+    let socket: &UnixStream = writer.as_ref();
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    let hung_up = PollFlags::HUP | PollFlags::ERR;
+    rustix::event::poll(&mut fds, Some(&Timespec::default())).is_ok() && fds[0].revents().intersects(hung_up)
 }

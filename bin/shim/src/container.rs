@@ -23,6 +23,8 @@ const STATE: &str = "oci";
 /// What containers share, in the directory above `containers/<id>/`.
 const CACHE: &str = "seccomp";
 
+const SIGKILL: i32 = 9;
+
 /// Why something was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
@@ -72,12 +74,17 @@ pub struct Status {
 
 impl Container {
     /// The container that is to be created, with the outcome of what was done before.
-    pub fn new(spec: ShimSpec, directory: PathBuf, setup: Result<Setup, String>, reaper: Reaper) -> Arc<Self> {
+    pub fn new(
+        spec: ShimSpec,
+        directory: PathBuf,
+        setup: Result<Setup, String>,
+        reaper: Reaper,
+    ) -> Arc<Self> {
         let terminal = has_terminal(&directory);
         let log = match spec.log.driver {
-            LogDriver::JsonFile => {
-                Log::open(&spec.log.path).map(Some).map_err(|error| format!("{}: {error}", spec.log.path.display()))
-            }
+            LogDriver::JsonFile => Log::open(&spec.log.path)
+                .map(Some)
+                .map_err(|error| format!("{}: {error}", spec.log.path.display())),
             LogDriver::None => Ok(None),
         };
         let (log, log_error) = match log {
@@ -123,7 +130,8 @@ impl Container {
     /// Creates the container; its init process waits for [`Self::start`].
     pub async fn create(&self) -> Result<i32, Refusal> {
         let isolation = lock(&self.isolation).take();
-        let isolation = isolation.ok_or_else(|| Refusal::AlreadyExists(format!("container {}", self.spec.id)))?;
+        let isolation =
+            isolation.ok_or_else(|| Refusal::AlreadyExists(format!("container {}", self.spec.id)))?;
         let init = self.process("")?;
         match self.create_task(isolation, &init).await {
             Ok(task) => {
@@ -206,6 +214,13 @@ impl Container {
         if init.phase() != Phase::Running {
             return Err(Refusal::Precondition(format!("container {} is not running", self.spec.id)));
         }
+        if self.paused.load(Ordering::Relaxed) {
+            // It would be born frozen.
+            return Err(Refusal::Precondition(format!(
+                "container {} is paused, unpause it before exec",
+                self.spec.id
+            )));
+        }
         let mut processes = lock(&self.processes);
         if processes.contains_key(exec_id) {
             return Err(Refusal::AlreadyExists(format!("exec {exec_id}")));
@@ -244,9 +259,14 @@ impl Container {
             return Err(Refusal::Precondition(format!("exec {exec_id} is not started")));
         }
         match task.signal(exec_id, signal, all).await {
-            Err(Error::Finished) => Err(Refusal::NotFound(Error::Finished.to_string())),
-            result => Ok(result?),
+            Err(Error::Finished) => return Err(Refusal::NotFound(Error::Finished.to_string())),
+            result => result?,
         }
+        if signal == SIGKILL && (all || exec_id.is_empty()) {
+            // The runtime thaws what it kills.
+            self.paused.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Resizes a TTY.
@@ -263,7 +283,11 @@ impl Container {
     /// Freezes the container, or lets it run again.
     pub async fn set_paused(&self, paused: bool) -> Result<(), Refusal> {
         let task = self.task()?;
-        if paused { task.pause().await? } else { task.resume().await? }
+        if paused {
+            task.pause().await?
+        } else {
+            task.resume().await?
+        }
         self.paused.store(paused, Ordering::Relaxed);
         Ok(())
     }
@@ -283,7 +307,11 @@ impl Container {
         let task = self.task()?;
         let process = self.process(exec_id)?;
         if matches!(process.phase(), Phase::Starting | Phase::Running) {
-            let what = if exec_id.is_empty() { format!("container {}", self.spec.id) } else { format!("exec {exec_id}") };
+            let what = if exec_id.is_empty() {
+                format!("container {}", self.spec.id)
+            } else {
+                format!("exec {exec_id}")
+            };
             return Err(Refusal::Precondition(format!("{what} is still running")));
         }
         let pid = if exec_id.is_empty() { task.host_pid() } else { process.pid() };

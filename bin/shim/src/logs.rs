@@ -134,12 +134,19 @@ mod tests {
     use super::*;
 
     fn entries(bytes: &[u8]) -> Vec<serde_json::Value> {
-        String::from_utf8(bytes.to_vec()).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        String::from_utf8(bytes.to_vec())
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     fn take(lines: &mut Lines, piece: &[u8]) -> Vec<String> {
         let time = "2026-01-02T03:04:05.600000007Z".parse().unwrap();
-        entries(&lines.take(piece, time)).iter().map(|entry| entry["log"].as_str().unwrap().to_owned()).collect()
+        entries(&lines.take(piece, time))
+            .iter()
+            .map(|entry| entry["log"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     #[test]

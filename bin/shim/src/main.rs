@@ -65,7 +65,8 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let directory = bundle_argument(std::env::args().skip(1))?;
-    let inherited = |number| cofferdam_sys::unix::inherited_fd(number).with_context(|| format!("descriptor {number}"));
+    let inherited =
+        |number| cofferdam_sys::unix::inherited_fd(number).with_context(|| format!("descriptor {number}"));
     let (task, io) = (inherited(TASK_LISTENER)?, inherited(IO_LISTENER)?);
     // Without --bundle the daemon has made the bundle our working directory; later paths must not depend on it.
     let directory = directory.canonicalize().context("bundle")?;
@@ -91,7 +92,9 @@ fn bundle_argument(mut arguments: impl Iterator<Item = String>) -> anyhow::Resul
     match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
         (None, ..) => Ok(PathBuf::from(".")),
         (Some("--bundle"), Some(directory), None) => Ok(PathBuf::from(directory)),
-        _ => anyhow::bail!("usage: cofferdam-shim [--bundle DIRECTORY], with listening sockets as descriptors 3 and 4"),
+        _ => anyhow::bail!(
+            "usage: cofferdam-shim [--bundle DIRECTORY], with listening sockets as descriptors 3 and 4"
+        ),
     }
 }
 

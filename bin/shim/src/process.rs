@@ -54,7 +54,13 @@ pub enum Phase {
 
 impl Process {
     /// A process to come.
-    pub fn new(exec_id: String, terminal: bool, hub: Arc<Hub>, program: Option<String>, stdin: bool) -> Arc<Self> {
+    pub fn new(
+        exec_id: String,
+        terminal: bool,
+        hub: Arc<Hub>,
+        program: Option<String>,
+        stdin: bool,
+    ) -> Arc<Self> {
         let (phase, exited) = (Mutex::new(Phase::New), watch::Sender::new(None));
         Arc::new(Self { exec_id, terminal, hub, program, stdin, pid: AtomicI32::new(0), phase, exited })
     }

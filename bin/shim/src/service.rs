@@ -9,9 +9,9 @@ use cofferdam_model::WindowSize;
 use cofferdam_runtime::Exit;
 use containerd_shim_protos::api::{
     CloseIORequest, ConnectRequest, ConnectResponse, CreateTaskRequest, CreateTaskResponse, DeleteRequest,
-    DeleteResponse, Empty, ExecProcessRequest, KillRequest, PauseRequest, PidsRequest, PidsResponse, ProcessInfo,
-    ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse, StateRequest, StateResponse,
-    Status, WaitRequest, WaitResponse,
+    DeleteResponse, Empty, ExecProcessRequest, KillRequest, PauseRequest, PidsRequest, PidsResponse,
+    ProcessInfo, ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StartResponse, StateRequest,
+    StateResponse, Status, WaitRequest, WaitResponse,
 };
 use containerd_shim_protos::protobuf::MessageField;
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp;
@@ -99,7 +99,11 @@ impl Task for TaskService {
         })
     }
 
-    async fn create(&self, _: &TtrpcContext, request: CreateTaskRequest) -> ttrpc::Result<CreateTaskResponse> {
+    async fn create(
+        &self,
+        _: &TtrpcContext,
+        request: CreateTaskRequest,
+    ) -> ttrpc::Result<CreateTaskResponse> {
         let pid = self.of(&request.id)?.create().await.map_err(|refusal| rpc_error(&refusal))?;
         Ok(CreateTaskResponse { pid: unsigned(pid), ..CreateTaskResponse::default() })
     }
@@ -114,7 +118,9 @@ impl Task for TaskService {
         let program = String::from_utf8(request.spec.value.clone()).map_err(invalid)?;
         let stdin = !request.stdin.is_empty();
         let container = self.of(&request.id)?;
-        container.exec(&request.exec_id, program, request.terminal, stdin).map_err(|refusal| rpc_error(&refusal))?;
+        container
+            .exec(&request.exec_id, program, request.terminal, stdin)
+            .map_err(|refusal| rpc_error(&refusal))?;
         Ok(Empty::new())
     }
 
@@ -137,8 +143,13 @@ impl Task for TaskService {
     }
 
     async fn wait(&self, _: &TtrpcContext, request: WaitRequest) -> ttrpc::Result<WaitResponse> {
-        let exit = self.of(&request.id)?.wait(&request.exec_id).await.map_err(|refusal| rpc_error(&refusal))?;
-        Ok(WaitResponse { exit_status: unsigned(exit.code), exited_at: timestamp(exit), ..WaitResponse::default() })
+        let exit =
+            self.of(&request.id)?.wait(&request.exec_id).await.map_err(|refusal| rpc_error(&refusal))?;
+        Ok(WaitResponse {
+            exit_status: unsigned(exit.code),
+            exited_at: timestamp(exit),
+            ..WaitResponse::default()
+        })
     }
 
     async fn pids(&self, _: &TtrpcContext, request: PidsRequest) -> ttrpc::Result<PidsResponse> {

@@ -13,12 +13,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cofferdam_model::{
-    ContainerId, EXTENSION_SERVICE, Instance, IoRequest, Isolation, LogDriver, LogSpec, NetworkSpec, ProcessInfo,
-    RootfsSpec, ShimSpec, TaskInfo, bundle,
+    ContainerId, EXTENSION_SERVICE, Instance, IoRequest, Isolation, LogDriver, LogSpec, NetworkSpec,
+    ProcessInfo, RootfsSpec, ShimSpec, TaskInfo, bundle,
 };
 use containerd_shim_protos::api::{
-    CreateTaskRequest, DeleteRequest, DeleteResponse, ExecProcessRequest, KillRequest, PauseRequest, ResizePtyRequest,
-    ResumeRequest, ShutdownRequest, StartRequest, StateRequest, StateResponse, Status, WaitRequest,
+    CreateTaskRequest, DeleteRequest, DeleteResponse, ExecProcessRequest, KillRequest, PauseRequest,
+    ResizePtyRequest, ResumeRequest, ShutdownRequest, StartRequest, StateRequest, StateResponse, Status,
+    WaitRequest,
 };
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::TaskClient;
@@ -34,9 +35,7 @@ fn process(args: &[&str], terminal: bool) -> Value {
 }
 
 fn oci_spec(id: &ContainerId, args: &[&str], terminal: bool) -> Value {
-    let mount = |destination: &str, kind: &str, options: &[&str]| {
-        json!({"destination": destination, "type": kind, "source": kind, "options": options})
-    };
+    let mount = |destination: &str, kind: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": kind, "options": options});
     json!({
         "ociVersion": "1.0.2", "process": process(args, terminal), "root": {"path": "rootfs"}, "hostname": "box",
         "mounts": [
@@ -130,7 +129,8 @@ impl Shim {
 
     fn log(&self) -> String {
         let file = fs::File::open(self.root.path().join("json.log")).unwrap();
-        let entry = |line: String| serde_json::from_str::<Value>(&line).unwrap()["log"].as_str().unwrap().to_owned();
+        let entry =
+            |line: String| serde_json::from_str::<Value>(&line).unwrap()["log"].as_str().unwrap().to_owned();
         BufReader::new(file).lines().map(|line| entry(line.unwrap())).collect()
     }
 
@@ -179,13 +179,16 @@ impl Drop for Shim {
             let _ = cgroup.kill(Duration::from_secs(5));
             let _ = cgroup.delete();
         }
-        if let Ok(parent) = cofferdam_sys::cgroup::Cgroup::named("/cofferdam-st") {
-            if parent.children().is_ok_and(|children| children.is_empty()) {
-                let _ = parent.delete();
-            }
+        if let Ok(parent) = cofferdam_sys::cgroup::Cgroup::named("/cofferdam-st")
+            && parent.children().is_ok_and(|children| children.is_empty())
+        {
+            let _ = parent.delete();
         }
         if std::thread::panicking() {
-            println!("shim.log: {}", fs::read_to_string(self.bundle().join(bundle::SHIM_LOG)).unwrap_or_default());
+            println!(
+                "shim.log: {}",
+                fs::read_to_string(self.bundle().join(bundle::SHIM_LOG)).unwrap_or_default()
+            );
         }
     }
 }
@@ -260,7 +263,8 @@ impl Api {
     }
 
     async fn kill(&self, exec_id: &str, signal: u32) -> ttrpc::Result<()> {
-        let request = KillRequest { id: self.id.clone(), exec_id: exec_id.into(), signal, ..Default::default() };
+        let request =
+            KillRequest { id: self.id.clone(), exec_id: exec_id.into(), signal, ..Default::default() };
         self.task.kill(context(), &request).await.map(drop)
     }
 
@@ -275,7 +279,8 @@ impl Api {
     }
 
     async fn extension<T: serde::de::DeserializeOwned>(&self, method: &str) -> T {
-        let request = ttrpc::Request { service: EXTENSION_SERVICE.into(), method: method.into(), ..Default::default() };
+        let request =
+            ttrpc::Request { service: EXTENSION_SERVICE.into(), method: method.into(), ..Default::default() };
         serde_json::from_slice(&self.raw.request(request).await.unwrap().payload).unwrap()
     }
 }
@@ -324,7 +329,8 @@ async fn a_container_runs_and_leaves_nothing() {
     if !is_root() {
         return;
     }
-    let shim = Shim::start(&["sh", "-c", "hostname; touch /made; echo err >&2; ip link; exit 3"], false, false);
+    let shim =
+        Shim::start(&["sh", "-c", "hostname; touch /made; echo err >&2; ip link; exit 3"], false, false);
     let api = shim.client();
     assert!(api.create().await.unwrap() > 0);
     assert_eq!(api.state("").await.status.enum_value().unwrap(), Status::CREATED);
@@ -398,12 +404,20 @@ async fn execs_pauses_signals_and_a_daemon_that_was_away() {
     let shim = Shim::start(&["sleep", "1000"], false, false);
     let api = shim.client();
     api.create().await.unwrap();
-    assert!(api.exec("early", &process(&["echo"], false)).await.unwrap_err().to_string().contains("is not running"));
+    assert!(
+        api.exec("early", &process(&["echo"], false))
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("is not running")
+    );
     api.start("").await.unwrap();
     println!("shim's PSS: {} KiB", shim.pss_kib());
 
     api.exec("e1", &process(&["sh", "-c", "cat; echo bad >&2; sleep 100 & exit 5"], false)).await.unwrap();
-    assert!(api.exec("e1", &process(&["sh"], false)).await.unwrap_err().to_string().contains("already exists"));
+    assert!(
+        api.exec("e1", &process(&["sh"], false)).await.unwrap_err().to_string().contains("already exists")
+    );
     let mut attached = shim.attach("e1", true);
     api.start("e1").await.unwrap();
     attached.write_all(b"in\n").unwrap();
@@ -437,6 +451,8 @@ async fn execs_pauses_signals_and_a_daemon_that_was_away() {
     let id = api.id.clone();
     api.task.pause(context(), &PauseRequest { id: id.clone(), ..Default::default() }).await.unwrap();
     assert_eq!(api.state("").await.status.enum_value().unwrap(), Status::PAUSED);
+    let refused = words(api.exec("frozen", &process(&["echo"], false)).await.unwrap_err());
+    assert!(refused.contains("is paused"), "{refused}");
     api.task.resume(context(), &ResumeRequest { id, ..Default::default() }).await.unwrap();
     assert!(api.delete("").await.unwrap_err().to_string().contains("still running"));
 
@@ -464,7 +480,13 @@ async fn what_cannot_be_created_is_told_and_leaves_nothing() {
     assert!(blocking(move || read_all(attached)).await.is_empty());
     let request = ShutdownRequest { id: api.id.clone(), ..Default::default() };
     api.task.shutdown(context(), &request).await.unwrap();
-    assert!(blocking({ let id = shim.child.id(); move || wait_gone(id) }).await);
+    assert!(
+        blocking({
+            let id = shim.child.id();
+            move || wait_gone(id)
+        })
+        .await
+    );
     shim.child.wait().unwrap();
     shim.nothing_left();
 }

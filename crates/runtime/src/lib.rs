@@ -7,6 +7,8 @@
 //! The caller (shim or agent) prepares the root file system and the network first and owns stdio pumping and logs;
 //! this crate owns processes: their creation, signals, exit and the resources that hold them.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod error;
 pub mod process;
 mod task;

@@ -20,8 +20,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 const ALLOWED: &str = include_str!("allowed-syscalls.txt");
 
 const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_MKNOD",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
 ];
 
 fn process(args: &[&str], terminal: bool) -> Value {
@@ -37,9 +49,7 @@ fn process(args: &[&str], terminal: bool) -> Value {
 /// A specification as full as Docker's.
 fn spec(id: &str, args: &[&str], terminal: bool) -> Value {
     let names: Vec<&str> = ALLOWED.split_whitespace().collect();
-    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| {
-        json!({"destination": destination, "type": kind, "source": source, "options": options})
-    };
+    let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": source, "options": options});
     json!({
         "ociVersion": "1.0.2", "process": process(args, terminal), "root": {"path": "rootfs"}, "hostname": "box",
         "mounts": [
@@ -90,7 +100,12 @@ impl Box_ {
     fn isolation(&self) -> ProcessIsolation {
         let helper = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("cofferdam-oci");
         assert!(helper.exists(), "{} is not built", helper.display());
-        ProcessIsolation { oci_helper: helper, state_root: self.root.path().join("state"), cache: Some(self.root.path().join("cache")), reaper: self.reaper.clone() }
+        ProcessIsolation {
+            oci_helper: helper,
+            state_root: self.root.path().join("state"),
+            cache: Some(self.root.path().join("cache")),
+            reaper: self.reaper.clone(),
+        }
     }
 
     fn bundle(&self, spec: &Value) -> PathBuf {
@@ -103,20 +118,37 @@ impl Box_ {
         let busybox = bin.join("busybox");
         if !busybox.exists() {
             fs::copy("/bin/busybox", &busybox).unwrap();
-            for applet in ["sh", "cat", "echo", "id", "sleep", "stty", "env", "grep", "ls", "yes", "head", "mknod", "ps", "unshare"] {
+            for applet in [
+                "sh", "cat", "echo", "id", "sleep", "stty", "env", "grep", "ls", "yes", "head", "mknod",
+                "ps", "unshare",
+            ] {
                 std::os::unix::fs::symlink("busybox", bin.join(applet)).unwrap();
             }
-            fs::write(bundle.join("rootfs/etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n").unwrap();
+            fs::write(
+                bundle.join("rootfs/etc/passwd"),
+                "root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n",
+            )
+            .unwrap();
         }
         fs::write(bundle.join("config.json"), spec.to_string()).unwrap();
         bundle
     }
 
-    async fn create(&self, args: &[&str], terminal: bool, stdin: bool) -> Result<(Arc<dyn Task>, Process), Error> {
+    async fn create(
+        &self,
+        args: &[&str],
+        terminal: bool,
+        stdin: bool,
+    ) -> Result<(Arc<dyn Task>, Process), Error> {
         self.create_from(&spec("one", args, terminal), terminal, stdin).await
     }
 
-    async fn create_from(&self, spec: &Value, terminal: bool, stdin: bool) -> Result<(Arc<dyn Task>, Process), Error> {
+    async fn create_from(
+        &self,
+        spec: &Value,
+        terminal: bool,
+        stdin: bool,
+    ) -> Result<(Arc<dyn Task>, Process), Error> {
         let bundle = self.bundle(spec);
         self.isolation().create(CreateRequest { id: "one".into(), bundle, terminal, stdin }).await
     }
@@ -185,19 +217,34 @@ async fn programs_run(box_: &Box_) {
     let (code, out, err) = box_.run(&["sh", "-c", "echo out; echo err >&2; exit 7"]).await;
     assert_eq!((code, out.as_str(), err.as_str()), (7, "out\n", "err\n"));
     let (code, out, err) = box_.run(&["sh", "-c", "echo $$; grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status; cat /proc/self/cgroup | head -1; ls /proc/sys >/dev/null; echo x > /proc/sys/kernel/hostname"]).await;
-    assert!(out.starts_with("1\n") && out.contains("00000000a80425fb") && out.contains("Seccomp:\t2"), "{out}{err}");
+    assert!(
+        out.starts_with("1\n") && out.contains("00000000a80425fb") && out.contains("Seccomp:\t2"),
+        "{out}{err}"
+    );
     assert!(out.contains("NoNewPrivs:\t0"), "{out}");
     assert!(out.contains(":/\n"), "a private cgroup namespace: {out}");
     assert!(err.contains("Read-only"), "{err}");
     assert_eq!(code, 1);
     // The signal that ends a writer into a closed pipe, which the C library's children expect.
-    assert_eq!(box_.run(&["sh", "-c", "yes | head -1; echo done"]).await, (0, "y\ndone\n".into(), String::new()));
+    assert_eq!(
+        box_.run(&["sh", "-c", "yes | head -1; echo done"]).await,
+        (0, "y\ndone\n".into(), String::new())
+    );
     // Forking is allowed by a masked comparison; new namespaces are not.
     let (code, out, _) = box_.run(&["sh", "-c", "(echo forked); unshare -U true"]).await;
     assert!(code != 0 && out == "forked\n", "{code} {out}");
     // Only what Docker's device rules allow.
-    let (_, out, err) = box_.run(&["sh", "-c", "mknod /tmp/sda b 8 0 && cat /tmp/sda | head -c 1; echo ok >/dev/null && echo null"]).await;
-    assert!(out.contains("null") && (err.contains("not permitted") || err.contains("can't open")), "{out}{err}");
+    let (_, out, err) = box_
+        .run(&[
+            "sh",
+            "-c",
+            "mknod /tmp/sda b 8 0 && cat /tmp/sda | head -c 1; echo ok >/dev/null && echo null",
+        ])
+        .await;
+    assert!(
+        out.contains("null") && (err.contains("not permitted") || err.contains("can't open")),
+        "{out}{err}"
+    );
     let (code, ..) = box_.run(&["sh", "-c", "kill -9 $$; sleep 1"]).await;
     assert_eq!(code, 0, "a PID namespace's init does not kill itself");
     // Another user, and a working directory that did not exist.
@@ -221,7 +268,11 @@ async fn programs_run(box_: &Box_) {
 
 async fn refusals_are_dockers(box_: &Box_) {
     for (program, code, words) in [
-        ("no-such", 127, r#"OCI runtime create failed: unable to start container process: exec: "no-such": executable file not found in $PATH"#),
+        (
+            "no-such",
+            127,
+            r#"OCI runtime create failed: unable to start container process: exec: "no-such": executable file not found in $PATH"#,
+        ),
         ("/no-such", 127, "stat /no-such: no such file or directory"),
         ("/etc/passwd", 126, r#"exec: "/etc/passwd": permission denied"#),
     ] {
@@ -235,20 +286,36 @@ async fn refusals_are_dockers(box_: &Box_) {
         box_.nothing_left();
     }
     let mut bad = spec("one", &["sh"], false);
-    bad["mounts"].as_array_mut().unwrap().push(json!({"destination": "/data", "type": "bind", "source": "/no/such/source", "options": ["rbind"]}));
+    bad["mounts"].as_array_mut().unwrap().push(
+        json!({"destination": "/data", "type": "bind", "source": "/no/such/source", "options": ["rbind"]}),
+    );
     let message = box_.create_from(&bad, false, false).await.err().unwrap().to_string();
     println!("a missing bind source: {message}");
-    assert!(message.contains("/no/such/source") || message.contains("ENOENT") || message.contains("No such file"), "{message}");
+    assert!(
+        message.contains("/no/such/source") || message.contains("ENOENT") || message.contains("No such file"),
+        "{message}"
+    );
     box_.nothing_left();
     // Something that is executable and no program.
     fs::write(box_.bundle(&bad).join("rootfs/bin/garbage"), [0u8; 64]).unwrap();
-    fs::set_permissions(box_.root.path().join("bundle/rootfs/bin/garbage"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    fs::set_permissions(
+        box_.root.path().join("bundle/rootfs/bin/garbage"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
     let (code, _, err) = box_.run(&["garbage"]).await;
     assert_eq!((code, err.as_str()), (255, "exec /bin/garbage: exec format error\n"));
 }
 
 async fn terminals_work(box_: &Box_) {
-    let (task, mut process) = box_.create(&["sh", "-c", "stty size; read line; stty size; echo got $line; [ -t 0 ] && echo tty"], true, true).await.unwrap();
+    let (task, mut process) = box_
+        .create(
+            &["sh", "-c", "stty size; read line; stty size; echo got $line; [ -t 0 ] && echo tty"],
+            true,
+            true,
+        )
+        .await
+        .unwrap();
     let mut out = process.stdio.stdout.take().unwrap();
     let mut stdin = process.stdio.stdin.take().unwrap();
     assert!(process.stdio.stderr.is_none());
@@ -276,7 +343,8 @@ async fn execs_work(box_: &Box_) {
     assert!(out.contains("Seccomp:\t2"), "an exec gets the container's seccomp filter: {out}");
     assert_eq!(out.matches("00000000a80425fb").count(), 2, "{out}");
     assert!(out.contains(":/\n") && out.contains("sleep 1000"), "{out}");
-    let mut user = process(&["sh", "-c", "id -u; grep CapEff /proc/self/status; pwd; echo $HOME > /dev/stdout"], false);
+    let mut user =
+        process(&["sh", "-c", "id -u; grep CapEff /proc/self/status; pwd; echo $HOME > /dev/stdout"], false);
     user["user"] = json!({"uid": 1000, "gid": 1000});
     user["cwd"] = json!("/tmp");
     let (_, out) = exec_to_end(&task, &user).await;
@@ -292,7 +360,10 @@ async fn execs_work(box_: &Box_) {
         other => panic!("{other}"),
     }
     // A terminal of its own.
-    let mut started = exec(&task, &process(&["sh", "-c", "stty size; [ -t 1 ] && read x && echo $x"], true), true).await.unwrap();
+    let mut started =
+        exec(&task, &process(&["sh", "-c", "stty size; [ -t 1 ] && read x && echo $x"], true), true)
+            .await
+            .unwrap();
     started.stdio.stdin.take().unwrap().write_all(b"line\n").await.unwrap();
     let out = read(started.stdio.stdout.take()).await;
     assert!(out.contains("33 99\r\n") && out.ends_with("line\r\n"), "{out}");
@@ -313,7 +384,14 @@ async fn execs_work(box_: &Box_) {
 }
 
 async fn signals_and_pauses_work(box_: &Box_) {
-    let (task, mut process) = box_.create(&["sh", "-c", "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.05; done"], false, false).await.unwrap();
+    let (task, mut process) = box_
+        .create(
+            &["sh", "-c", "trap 'echo bye; exit 4' TERM; echo ready; while :; do sleep 0.05; done"],
+            false,
+            false,
+        )
+        .await
+        .unwrap();
     task.start().await.unwrap();
     let mut out = process.stdio.stdout.take().unwrap();
     let mut ready = [0u8; 6];
@@ -348,7 +426,10 @@ async fn signals_and_pauses_work(box_: &Box_) {
 }
 
 async fn the_oom_killer_is_reported(box_: &Box_) {
-    let (task, _process) = box_.create(&["sh", "-c", "head -c 200000000 /dev/zero | grep -a nothing"], false, false).await.unwrap();
+    let (task, _process) = box_
+        .create(&["sh", "-c", "head -c 200000000 /dev/zero | grep -a nothing"], false, false)
+        .await
+        .unwrap();
     task.start().await.unwrap();
     task.wait("").await.unwrap();
     assert!(task.info().await.oom_killed);
@@ -379,7 +460,9 @@ async fn figures(box_: &Box_) {
         execs.push(began.elapsed());
     }
     task.delete().await.unwrap();
-    for (what, mut times) in [("create", create), ("start to end", start), ("create to delete", whole), ("exec to end", execs)] {
+    for (what, mut times) in
+        [("create", create), ("start to end", start), ("create to delete", whole), ("exec to end", execs)]
+    {
         times.sort();
         println!("{what}: median {:?}, worst {:?}", times[times.len() / 2], times[times.len() - 1]);
     }

@@ -36,7 +36,8 @@ impl ContainerCgroup {
         let spec = text.and_then(|text| serde_json::from_slice::<Spec>(&text).map_err(io::Error::from));
         let spec = spec.map_err(|source| Error::Path { path, source })?;
         let name = spec.linux.cgroups_path.unwrap_or_else(|| format!("/{id}"));
-        let failed = |error| Error::Os { doing: "making the container's cgroup", source: io::Error::other(error) };
+        let failed =
+            |error| Error::Os { doing: "making the container's cgroup", source: io::Error::other(error) };
         let cgroup = Cgroup::named(&name).map_err(failed)?;
         // libcontainer makes only the controllers it knows; an exec joins all that the host has.
         cgroup.create().map_err(failed)?;
@@ -50,7 +51,8 @@ impl ContainerCgroup {
     /// Sends a signal to every process; those that end meanwhile are fine.
     pub(super) fn signal_all(&self, signal: i32) -> io::Result<()> {
         for pid in self.pids()? {
-            let sent = cofferdam_sys::process::ProcessHandle::open(pid).and_then(|process| process.signal(signal));
+            let sent =
+                cofferdam_sys::process::ProcessHandle::open(pid).and_then(|process| process.signal(signal));
             match sent {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

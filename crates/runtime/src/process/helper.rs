@@ -8,7 +8,8 @@ use std::process::{Command, Stdio as ChildStdio};
 
 use cofferdam_model::HelperReply;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
 };
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Interest};
@@ -63,7 +64,10 @@ pub(super) async fn ask(
     };
     if answer.is_empty() {
         let code = ended.wait().await.code;
-        return Err(Error::Helper(format!("{} {verb} ended with status {code} and no answer", helper.display())));
+        return Err(Error::Helper(format!(
+            "{} {verb} ended with status {code} and no answer",
+            helper.display()
+        )));
     }
     match serde_json::from_slice(&answer).map_err(|error| broken(error.into()))? {
         HelperReply::Ready { pid } => Ok(Started { pid, master: fds.pop(), exited: starting.claim(pid) }),

@@ -96,8 +96,15 @@ impl Task for ProcessTask {
             process: request.process,
             terminal: request.terminal,
         };
-        let (running, process) =
-            start(&self.state.oci_helper, "exec", &asked, request.terminal, request.stdin, &self.state.reaper).await?;
+        let (running, process) = start(
+            &self.state.oci_helper,
+            "exec",
+            &asked,
+            request.terminal,
+            request.stdin,
+            &self.state.reaper,
+        )
+        .await?;
         self.execs().insert(request.exec_id, running);
         Ok(process)
     }
@@ -113,7 +120,9 @@ impl Task for ProcessTask {
             }
             // The PID is still ours: only this process's reaper could let it go, and it has not.
             let sent = ProcessHandle::open(process.pid).and_then(|handle| handle.signal(signal));
-            sent.map_err(|error| if error.kind() == io::ErrorKind::NotFound { Error::Finished } else { doing(error) })?;
+            sent.map_err(|error| {
+                if error.kind() == io::ErrorKind::NotFound { Error::Finished } else { doing(error) }
+            })?;
         }
         if signal == nix::libc::SIGKILL && (all || exec_id.is_empty()) {
             // A frozen process on cgroup v1 dies only when it is thawed.
