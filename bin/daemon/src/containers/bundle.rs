@@ -95,6 +95,7 @@ pub fn shim_spec(
         oci_helper: engine.pieces.oci.clone(),
         open_stdin: record.config.open_stdin,
         stdin_once: record.config.stdin_once,
+        terminal: record.config.tty,
     }
 }
 
@@ -140,10 +141,6 @@ pub fn write_rest(engine: &Engine, container: &Container, lower: &[PathBuf], add
 
     let nodes = device_nodes(&record)?;
     let init = init_program(engine, &record).map_err(failed("cannot write the init program"))?;
-    let host = match record.isolation {
-        Isolation::Process => HostFacts::of_this_host(),
-        Isolation::Hyperv => HostFacts::of_a_guest(),
-    };
     let input = spec::Input {
         record: &record,
         user: &user,
@@ -152,7 +149,7 @@ pub fn write_rest(engine: &Engine, container: &Container, lower: &[PathBuf], add
         init: init.as_deref(),
         devices: &nodes,
         cgroup: &cgroup(engine, container),
-        host: &host,
+        host: HostFacts::below(record.isolation),
     };
     let config = spec::build(&input).map_err(|error| ApiError::bad_request(chain(&error)))?;
     let bundle = engine.paths.bundle(&container.id);

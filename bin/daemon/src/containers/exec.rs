@@ -295,11 +295,7 @@ impl Starting {
                 tty: request.tty,
                 privileged: request.privileged,
             };
-            let host = match record.isolation {
-                Isolation::Process => HostFacts::of_this_host(),
-                Isolation::Hyperv => HostFacts::of_a_guest(),
-            };
-            let process = process::exec(&record, &wanted, &host);
+            let process = process::exec(&record, &wanted, HostFacts::below(record.isolation));
             process.map(|process| process.to_string()).map_err(|error| ApiError::bad_request(chain(&error)))
         });
         making.await.map_err(|error| ApiError::internal(format!("cannot prepare the exec: {error}")))?

@@ -124,7 +124,8 @@ pub fn all_of_host() -> Vec<DeviceNode> {
     for entry in std::fs::read_dir("/dev").into_iter().flatten().flatten() {
         let name = entry.file_name();
         // Terminals, shared memory and message queues are the container's own.
-        if !["pts", "shm", "mqueue", "console", "ptmx", "fd"].iter().any(|own| name == *own) {
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if !is_link && !["pts", "shm", "mqueue", "console", "ptmx"].iter().any(|own| name == *own) {
             let path = entry.path();
             let _ = collect(&path, &path.to_string_lossy(), "rwm", &mut found);
         }

@@ -10,7 +10,9 @@ pub mod resources;
 pub mod seccomp;
 
 use std::path::Path;
+use std::sync::OnceLock;
 
+use cofferdam_model::Isolation;
 use serde_json::{Map, Value, json};
 
 use capabilities::{Bounding, UnknownCapability};
@@ -63,12 +65,19 @@ pub struct HostFacts {
     pub hard: HardLimits,
     /// Whether swap can be limited.
     pub swap: bool,
+    /// Mounted cgroup v1 hierarchies: the runtime mounts each of them writable.
+    pub cgroup_hierarchies: Vec<String>,
 }
 
 impl HostFacts {
-    /// This host's, for the process level.
+    /// This host's, for the process level. They do not change while the daemon runs.
     #[must_use]
-    pub fn of_this_host() -> Self {
+    pub fn of_this_host() -> &'static Self {
+        static FACTS: OnceLock<HostFacts> = OnceLock::new();
+        FACTS.get_or_init(Self::find_out)
+    }
+
+    fn find_out() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let bounding = Bounding::from_status(&read("/proc/self/status"));
         // Who may raise limits is not bound by its own.
@@ -77,13 +86,30 @@ impl HostFacts {
         let hard = if may_raise { HardLimits::default() } else { HardLimits::from_limits(&read("/proc/self/limits")) };
         let swap = Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
             || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
-        Self { bounding, hard, swap }
+        let mounts = read("/proc/self/mounts");
+        let v1 = |line: &str| {
+            let mut fields = line.split(' ').skip(1);
+            let (place, kind) = (fields.next()?, fields.next()?);
+            (kind == "cgroup" && place.starts_with("/sys/fs/cgroup/")).then(|| place.to_owned())
+        };
+        Self { bounding, hard, swap, cgroup_hierarchies: mounts.lines().filter_map(v1).collect() }
     }
 
     /// A guest's.
     #[must_use]
-    pub fn of_a_guest() -> Self {
-        Self { bounding: Bounding::FULL, hard: HardLimits::default(), swap: false }
+    pub fn of_a_guest() -> &'static Self {
+        static FACTS: HostFacts =
+            HostFacts { bounding: Bounding::FULL, hard: HardLimits::NONE, swap: false, cgroup_hierarchies: Vec::new() };
+        &FACTS
+    }
+
+    /// The kernel below a container of this level.
+    #[must_use]
+    pub fn below(isolation: Isolation) -> &'static Self {
+        match isolation {
+            Isolation::Process => Self::of_this_host(),
+            Isolation::Hyperv => Self::of_a_guest(),
+        }
     }
 }
 
@@ -141,7 +167,13 @@ pub fn build(input: &Input<'_>) -> Result<Value, InvalidSpec> {
     linux.insert("rootfsPropagation".to_owned(), json!(root_propagation(record)));
     if !host.privileged {
         linux.insert("maskedPaths".to_owned(), json!(host.masked_paths.clone().unwrap_or_else(masked_paths)));
-        linux.insert("readonlyPaths".to_owned(), json!(host.readonly_paths.clone().unwrap_or_else(readonly_paths)));
+        let mut read_only = host.readonly_paths.clone().unwrap_or_else(readonly_paths);
+        if !input.host.cgroup_hierarchies.is_empty() {
+            // A container that could write there would lift its own limits.
+            read_only.push("/sys/fs/cgroup".to_owned());
+            read_only.extend(input.host.cgroup_hierarchies.iter().cloned());
+        }
+        linux.insert("readonlyPaths".to_owned(), json!(read_only));
     }
     if let Some(profile) = security.seccomp(host.privileged, &capabilities)? {
         linux.insert("seccomp".to_owned(), profile);

@@ -83,6 +83,9 @@ pub fn is_rlimit(name: &str) -> bool {
 pub struct HardLimits(std::collections::BTreeMap<String, u64>);
 
 impl HardLimits {
+    /// No limits at all.
+    pub const NONE: Self = Self(std::collections::BTreeMap::new());
+
     /// Reads `/proc/<pid>/limits`. `unlimited` is no limit.
     #[must_use]
     pub fn from_limits(text: &str) -> Self {

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use cofferdam_model::Isolation;
-
 use super::*;
 use crate::containers::config::{Config, HostConfig};
 use crate::containers::mounts::{MountKind, MountPoint};
@@ -41,7 +39,7 @@ fn spec_of(record: &Record, init: Option<&Path>) -> Value {
         init,
         devices: &[],
         cgroup: "/cofferdam-default/abc",
-        host: &HostFacts::of_a_guest(),
+        host: HostFacts::of_a_guest(),
     };
     let spec = build(&input).unwrap();
     // The runtime reads it with this type.
