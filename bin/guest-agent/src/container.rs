@@ -117,8 +117,10 @@ fn mount_root(rootfs: &Path) -> Result<()> {
         let scratch = Path::new(DISK).join("upper.new");
         fs::create_dir_all(&scratch).context("upper directory")?;
         let image = fs::metadata(IMAGE).context("image")?;
-        std::os::unix::fs::chown(&scratch, Some(image.uid()), Some(image.gid())).context("upper directory")?;
-        fs::set_permissions(&scratch, fs::Permissions::from_mode(image.mode() & 0o7777)).context("upper directory")?;
+        std::os::unix::fs::chown(&scratch, Some(image.uid()), Some(image.gid()))
+            .context("upper directory")?;
+        fs::set_permissions(&scratch, fs::Permissions::from_mode(image.mode() & 0o7777))
+            .context("upper directory")?;
         fs::rename(&scratch, &upper).context("upper directory")?;
     }
     fs::create_dir_all(&work).context("work directory")?;

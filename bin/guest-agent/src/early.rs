@@ -28,7 +28,13 @@ pub fn prepare() -> Result<()> {
     mount("sysfs", &inside("sys"), "sysfs", quiet, c"")?;
     mount("cgroup2", &inside("sys/fs/cgroup"), "cgroup2", quiet, c"nsdelegate")?;
     fs::create_dir_all(inside("dev/pts")).context("/dev/pts")?;
-    mount("devpts", &inside("dev/pts"), "devpts", MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")?;
+    mount(
+        "devpts",
+        &inside("dev/pts"),
+        "devpts",
+        MountFlags::NOSUID | MountFlags::NOEXEC,
+        c"ptmxmode=0666,mode=0620",
+    )?;
 
     let helper = inside(OCI_HELPER.trim_start_matches('/'));
     fs::write(&helper, "").context(OCI_HELPER)?;

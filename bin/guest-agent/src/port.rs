@@ -37,11 +37,8 @@ pub struct Port(Arc<AsyncFd<File>>);
 impl Port {
     /// Opens the port of that name.
     pub fn open(name: &str) -> io::Result<Self> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(nix::libc::O_NONBLOCK)
-            .open(find(name)?)?;
+        let file =
+            File::options().read(true).write(true).custom_flags(nix::libc::O_NONBLOCK).open(find(name)?)?;
         // SAFETY: the file stays open, with the same descriptor, until it is dropped with the `AsyncFd`.
         let file = unsafe { AsyncFd::register(file) }.map_err(io::Error::from)?;
         Ok(Self(Arc::new(file)))
@@ -49,7 +46,11 @@ impl Port {
 }
 
 impl AsyncRead for Port {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(context))?;
             let result = ready.try_io(|file| file.get_ref().read(buffer.initialize_unfilled()));

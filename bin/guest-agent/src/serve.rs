@@ -26,7 +26,9 @@ pub async fn serve() -> Result<()> {
     link.send(&Message::Hello(Hello { version: VERSION, kernel }));
     let slot = Slot::default();
     while let Some(message) = messages.recv().await {
-        let Message::Request { id, request } = message else { bail!("the shim sent something other than a request") };
+        let Message::Request { id, request } = message else {
+            bail!("the shim sent something other than a request")
+        };
         match request {
             Request::Adopt(asked) => answer(&link, id, adopt(&asked).map(|()| Response::Done)),
             Request::Create(asked) => {
@@ -58,7 +60,8 @@ fn answer(link: &Link, id: u64, result: Result<Response>) {
 }
 
 fn failure(id: u64, error: &anyhow::Error) -> Message {
-    let (mut message, mut exec_code, mut no_such_process, mut finished) = (format!("{error:#}"), None, false, false);
+    let (mut message, mut exec_code, mut no_such_process, mut finished) =
+        (format!("{error:#}"), None, false, false);
     match error.downcast_ref::<Error>() {
         Some(Error::Exec { code, .. }) => exec_code = Some(*code),
         Some(Error::NoSuchProcess(exec_id)) => {

@@ -23,17 +23,18 @@ const MESSAGE: usize = (64 << 10) + 24;
 pub fn mount() -> Result<()> {
     early::load_modules("share")?;
     let path = port::find(SHARE_PORT)?;
-    let port = File::options().read(true).write(true).open(&path).with_context(|| path.display().to_string())?;
+    let port =
+        File::options().read(true).write(true).open(&path).with_context(|| path.display().to_string())?;
     let (client, ours) = UnixStream::pair().context("socket pair")?;
-    let (from_port, to_client) = (port.try_clone().context("share port")?, ours.try_clone().context("socket")?);
+    let (from_port, to_client) =
+        (port.try_clone().context("share port")?, ours.try_clone().context("socket")?);
     std::thread::spawn(move || copy(from_port, &to_client, &to_client));
     std::thread::spawn(move || copy(&ours, port, &ours));
 
     fs::create_dir_all(guest_paths::SHARES).context(guest_paths::SHARES)?;
     let fd = client.as_raw_fd();
-    let options = format!(
-        "trans=fd,rfdno={fd},wfdno={fd},version=9p2000.L,access=client,msize={MESSAGE},cache=mmap"
-    );
+    let options =
+        format!("trans=fd,rfdno={fd},wfdno={fd},version=9p2000.L,access=client,msize={MESSAGE},cache=mmap");
     let options = std::ffi::CString::new(options).context("9p options")?;
     let flags = MountFlags::NODEV | MountFlags::NOSUID;
     // The kernel holds the descriptor from here on.

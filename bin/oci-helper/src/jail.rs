@@ -125,8 +125,10 @@ fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infal
     }
     let null = std::fs::File::open("/dev/null").context("/dev/null")?;
     rustix::stdio::dup2_stdin(&null).context("standard input")?;
-    rustix::stdio::dup2_stdout(std::fs::OpenOptions::new().write(true).open("/dev/null").context("/dev/null")?)
-        .context("standard output")?;
+    rustix::stdio::dup2_stdout(
+        std::fs::OpenOptions::new().write(true).open("/dev/null").context("/dev/null")?,
+    )
+    .context("standard output")?;
     for fd in fds.iter().rev().skip(1) {
         cofferdam_sys::unix::keep_on_exec(fd).context("passed descriptor")?;
     }
@@ -150,7 +152,8 @@ fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infal
         caps::clear(None, set).with_context(|| format!("{set:?} capabilities"))?;
     }
     nix::sys::prctl::set_no_new_privs().context("no_new_privs")?;
-    cofferdam_sys::process::die_with_parent(nix::sys::signal::Signal::SIGKILL).context("parent death signal")?;
+    cofferdam_sys::process::die_with_parent(nix::sys::signal::Signal::SIGKILL)
+        .context("parent death signal")?;
     jail_filter::load().context("seccomp")?;
     let program = arguments.first().context("no command")?;
     match nix::unistd::execve(program, &arguments, &environment) {
@@ -207,6 +210,9 @@ mod tests {
     fn descriptors_are_named_by_number() {
         let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         let number = file.as_raw_fd();
-        assert_eq!(insert_fds("socket,fd={fd:0},x={fd:1}", &[file]), format!("socket,fd={number},x={{fd:1}}"));
+        assert_eq!(
+            insert_fds("socket,fd={fd:0},x={fd:1}", &[file]),
+            format!("socket,fd={number},x={{fd:1}}")
+        );
     }
 }

@@ -72,7 +72,8 @@ fn enter(spec: &ShareSpec) -> Result<p9::Server> {
         root.bind(&share.source, &PathBuf::from(format!("/{index}")), share.read_only)?;
     }
     // The server reopens its own files through /proc, which it holds from here on and no path leads to afterwards.
-    let server = p9::Server::new(PathBuf::from("/"), Default::default(), Default::default()).context("9p server")?;
+    let server =
+        p9::Server::new(PathBuf::from("/"), Default::default(), Default::default()).context("9p server")?;
     root.enter()?;
     rustix::process::umask(rustix::fs::Mode::empty());
     // New files get the guest's owner by setfsuid; without this, that call would take the rights away, too.

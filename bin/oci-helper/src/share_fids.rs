@@ -52,7 +52,9 @@ impl Fids {
     pub fn before(&mut self, message: &[u8]) -> Reply {
         let mut fields = Fields::new(message);
         match message.get(4) {
-            Some(&TLCREATE) => Reply::Server { owner: self.owner(&mut fields, &[Field::Text, Field::U32, Field::U32]) },
+            Some(&TLCREATE) => {
+                Reply::Server { owner: self.owner(&mut fields, &[Field::Text, Field::U32, Field::U32]) }
+            }
             Some(&TMKDIR) => Reply::Server { owner: self.owner(&mut fields, &[Field::Text, Field::U32]) },
             Some(&TSYMLINK) => Reply::Own(answer(message, TSYMLINK + 1, self.symlink(&mut fields))),
             Some(&TMKNOD) => Reply::Own(answer(message, TMKNOD + 1, self.mknod(&mut fields))),
@@ -241,7 +243,10 @@ mod tests {
     fn the_owner_of_a_new_file_is_who_attached() {
         let mut fids = Fids::default();
         let ok = message(105, &[&[0; 13]]);
-        fids.after(&message(TATTACH, &[&[1, 0, 0, 0], &[255; 4], &[0, 0], &[0, 0], &1000_u32.to_le_bytes()]), &ok);
+        fids.after(
+            &message(TATTACH, &[&[1, 0, 0, 0], &[255; 4], &[0, 0], &[0, 0], &1000_u32.to_le_bytes()]),
+            &ok,
+        );
         let walked = message(111, &[&[0, 0]]);
         fids.after(&message(TWALK, &[&[1, 0, 0, 0], &[2, 0, 0, 0], &[0, 0]]), &walked);
         let create =

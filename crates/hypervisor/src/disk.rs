@@ -3,34 +3,36 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Error;
+use crate::VmError;
 
 /// Makes the new disk `path` of `size` bytes. Templates are kept in the directory `templates`, which is made when it
 /// does not exist. The disk is empty apart from the directories `upper` and `work` that the guest overlays.
 ///
 /// It blocks for some 10 ms, the first time for one second.
-pub fn create_writable(path: &Path, size: u64, templates: &Path) -> Result<(), Error> {
+pub fn create_writable(path: &Path, size: u64, templates: &Path) -> Result<(), VmError> {
     let template = template(size, templates)?;
     cofferdam_sys::disk::copy_sparse(&template, path).map_err(file(path))?;
     Ok(())
 }
 
-fn template(size: u64, directory: &Path) -> Result<PathBuf, Error> {
+fn template(size: u64, directory: &Path) -> Result<PathBuf, VmError> {
     let template = directory.join(format!("writable-{size}.ext4"));
     if template.exists() {
         return Ok(template);
     }
     std::fs::create_dir_all(directory).map_err(file(directory))?;
     // A name of its own and a rename at the end: two callers may race, and a crash leaves no half template.
-    let scratch = directory.join(format!(".writable-{size}.{}.{:?}", std::process::id(), std::thread::current().id()));
-    let result = format(&scratch, size).and_then(|()| std::fs::rename(&scratch, &template).map_err(file(&template)));
+    let scratch =
+        directory.join(format!(".writable-{size}.{}.{:?}", std::process::id(), std::thread::current().id()));
+    let result =
+        format(&scratch, size).and_then(|()| std::fs::rename(&scratch, &template).map_err(file(&template)));
     if result.is_err() {
         std::fs::remove_file(&scratch).ok();
     }
     result.map(|()| template)
 }
 
-fn format(path: &Path, size: u64) -> Result<(), Error> {
+fn format(path: &Path, size: u64) -> Result<(), VmError> {
     let disk = std::fs::File::create(path).map_err(file(path))?;
     disk.set_len(size).map_err(file(path))?;
     // Nothing is initialised later in the guest (lazy_*_init), a small journal is enough for one container, nothing
@@ -42,13 +44,13 @@ fn format(path: &Path, size: u64) -> Result<(), Error> {
         .arg(path)
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .output()
-        .map_err(|error| Error::Mkfs(format!("{error}; it is in the package e2fsprogs")))?;
+        .map_err(|error| VmError::Mkfs(format!("{error}; it is in the package e2fsprogs")))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(Error::Mkfs(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    Err(VmError::Mkfs(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::File { path: path.to_owned(), source }
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> VmError {
+    move |source| VmError::File { path: path.to_owned(), source }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 
-use crate::Error;
+use crate::VmError;
 
 /// A helper that stays as long as this value lives.
 pub struct Supervisor {
@@ -25,28 +25,28 @@ impl Supervisor {
         verb: &str,
         request: &impl Serialize,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<(i32, Self), Error> {
-        let (ours, theirs) = StdUnixStream::pair().map_err(Error::os("socket pair"))?;
-        cofferdam_sys::unix::send_fds(&ours, fds).map_err(Error::os("pass descriptors"))?;
+    ) -> Result<(i32, Self), VmError> {
+        let (ours, theirs) = StdUnixStream::pair().map_err(VmError::os("socket pair"))?;
+        cofferdam_sys::unix::send_fds(&ours, fds).map_err(VmError::os("pass descriptors"))?;
         let child = Command::new(helper)
             .arg(verb)
             .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
             .stdout(Stdio::null())
             .spawn()
-            .map_err(|source| Error::File { path: helper.to_owned(), source })?;
+            .map_err(|source| VmError::File { path: helper.to_owned(), source })?;
         // Whoever hosts this code reaps every child; the socket says when this one ends.
         drop(child);
-        ours.set_nonblocking(true).map_err(Error::os("socket"))?;
-        let mut socket = BufReader::new(UnixStream::from_std(ours).map_err(Error::os("socket"))?);
-        let mut line = serde_json::to_vec(request).map_err(|error| Error::Jail(error.to_string()))?;
+        ours.set_nonblocking(true).map_err(VmError::os("socket"))?;
+        let mut socket = BufReader::new(UnixStream::from_std(ours).map_err(VmError::os("socket"))?);
+        let mut line = serde_json::to_vec(request).map_err(|error| VmError::Jail(error.to_string()))?;
         line.push(b'\n');
-        socket.get_mut().write_all(&line).await.map_err(Error::os("helper request"))?;
+        socket.get_mut().write_all(&line).await.map_err(VmError::os("helper request"))?;
         let mut supervisor = Self { socket };
         match supervisor.reply().await {
             Some(JailReply::Started { pid }) => Ok((pid, supervisor)),
-            Some(JailReply::Failed { message }) => Err(Error::Jail(message)),
-            Some(JailReply::Ended { status }) => Err(Error::Jail(status)),
-            None => Err(Error::Jail(format!("{} {verb} ended without an answer", helper.display()))),
+            Some(JailReply::Failed { message }) => Err(VmError::Jail(message)),
+            Some(JailReply::Ended { status }) => Err(VmError::Jail(status)),
+            None => Err(VmError::Jail(format!("{} {verb} ended without an answer", helper.display()))),
         }
     }
 

@@ -8,7 +8,7 @@
 //!   Hypervisor::start                    guest powers off, panics          kill, or the shim's end
 //! ───────────────────► jailed ──► runs ──────────────────────────► paused ────────────────────────► gone
 //!                        │                                            (last words are read)
-//!                        └─ not started: Error with the process's own words
+//!                        └─ not started: VmError with the process's own words
 //! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -30,7 +30,7 @@ pub trait Hypervisor: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
     /// Starts a VM. On failure nothing is left running.
-    async fn start(&self, config: VmConfig) -> Result<StartedVm, Error>;
+    async fn start(&self, config: VmConfig) -> Result<StartedVm, VmError>;
 }
 
 /// What a hypervisor can do.
@@ -112,7 +112,7 @@ pub struct JailConfig {
 
 /// A VM could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum VmError {
     /// A file that it needs.
     #[error("{path}: {source}")]
     File {
@@ -140,7 +140,7 @@ pub enum Error {
     Mkfs(String),
 }
 
-impl Error {
+impl VmError {
     fn os(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Os { doing, source }
     }

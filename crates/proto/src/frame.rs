@@ -194,7 +194,9 @@ mod tests {
 
     #[test]
     fn lengths_are_checked_before_the_payload_arrives() {
-        for (kind, stream, length) in [(1, 0, 0), (1, 0, 3 << 20), (1, 7, 4), (2, 1, 0), (2, 1, 70_000), (3, 1, 5), (4, 1, 1)] {
+        for (kind, stream, length) in
+            [(1, 0, 0), (1, 0, 3 << 20), (1, 7, 4), (2, 1, 0), (2, 1, 70_000), (3, 1, 5), (4, 1, 1)]
+        {
             let mut header = vec![kind, 0, 0, 0];
             header.extend(u32::to_le_bytes(stream));
             header.extend(u32::to_le_bytes(length));

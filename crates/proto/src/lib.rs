@@ -26,8 +26,8 @@ pub mod window;
 
 pub use frame::{Decoder, Frame, ProtocolError};
 pub use message::{
-    Adopt, CreateContainer, EndedBy, Event, ExecProcess, GuestFile, GuestNetwork, Hello, Message, Request, Response,
-    StreamIds,
+    Adopt, CreateContainer, EndedBy, Event, ExecProcess, GuestFile, GuestNetwork, Hello, Message, Request,
+    Response, StreamIds,
 };
 pub use window::{CHUNK, Receiver, WINDOW};
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_model::{
-    ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, WindowSize,
+    ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec,
+    WindowSize,
 };
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -56,7 +57,10 @@ fn spec(args: &[&str], terminal: bool, binds: &[Value]) -> Value {
                 "pids": {"limit": 100}, "memory": {"limit": 100_663_296_i64},
             },
             "seccomp": {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 1, "architectures": ["SCMP_ARCH_X86_64"],
-                "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}]},
+                "syscalls": [
+                    {"names": names, "action": "SCMP_ACT_ALLOW"},
+                    {"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 2_114_060_288, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]},
+                ]},
             "maskedPaths": ["/proc/kcore"], "readonlyPaths": ["/proc/sys"],
         },
     })
@@ -87,7 +91,10 @@ impl Host {
             fs::create_dir_all(tree.join(directory)).unwrap();
         }
         fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
-        for applet in ["sh", "cat", "echo", "id", "sleep", "stty", "ls", "dd", "uname", "hostname", "ln", "mkfifo", "stat", "chown", "head", "yes", "tail", "mkdir", "df", "touch", "rm", "ip", "wc", "sync"] {
+        for applet in [
+            "sh", "cat", "echo", "id", "sleep", "stty", "ls", "dd", "uname", "hostname", "ln", "mkfifo",
+            "stat", "chown", "head", "yes", "tail", "mkdir", "df", "touch", "rm", "ip", "wc", "sync",
+        ] {
             std::os::unix::fs::symlink("busybox", tree.join("bin").join(applet)).unwrap();
         }
         fs::write(tree.join("etc/hosts"), "").unwrap();
@@ -119,6 +126,7 @@ impl Host {
             oci_helper: self.helper.clone(),
             open_stdin: true,
             stdin_once: false,
+            terminal: false,
         }
     }
 
@@ -130,7 +138,8 @@ impl Host {
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("hosts"), "127.0.0.1 localhost vmbox\n").unwrap();
         let writable = data.join("rw.ext4");
-        cofferdam_hypervisor::disk::create_writable(&writable, 1 << 30, &self.root.path().join("templates")).unwrap();
+        cofferdam_hypervisor::disk::create_writable(&writable, 1 << 30, &self.root.path().join("templates"))
+            .unwrap();
         let mut spec = spec.clone();
         spec["mounts"].as_array_mut().unwrap().push(
             json!({"destination": "/etc/hosts", "type": "bind", "source": data.join("hosts"), "options": ["rbind", "rprivate"]}),
@@ -175,7 +184,10 @@ async fn containers_run_in_vms() {
             return;
         }
     };
-    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).with_test_writer().init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::WARN)
+        .with_test_writer()
+        .init();
     cofferdam_sys::process::become_subreaper().unwrap();
     let _reaper = Reaper::start().unwrap();
     a_program_runs_and_ends(&host).await;
@@ -192,7 +204,8 @@ async fn containers_run_in_vms() {
 async fn a_program_runs_and_ends(host: &Host) {
     for _ in 0..2 {
         let begin = Instant::now();
-        let script = "cat; uname -r; hostname; cat /etc/hosts; ip link show lo | head -1; echo err >&2; exit 7";
+        let script =
+            "cat; uname -r; hostname; cat /etc/hosts; ip link show lo | head -1; echo err >&2; exit 7";
         let (task, mut process) = host.create(&spec(&["sh", "-c", script], false, &[]), false).await.unwrap();
         let created = begin.elapsed();
         task.start().await.unwrap();
@@ -208,7 +221,7 @@ async fn a_program_runs_and_ends(host: &Host) {
         task.delete().await.unwrap();
         task.delete().await.unwrap();
         println!("create {created:?}, run {ran:?}, delete {:?}: {exit:?} {info:?}\n{out}", begin.elapsed());
-        assert!(out.starts_with("through cat\n") && out.contains("vmbox\n127.0.0.1 localhost"), "{out}");
+        assert!(out.starts_with("through cat\n") && out.contains("vmbox\n127.0.0.1 localhost"), "{out}{err}");
         assert!(out.contains(&info.guest_kernel) && out.contains("LOOPBACK,UP"), "{out}");
         assert_eq!((exit.code, err.as_str()), (7, "err\n"));
         host.nothing_left();
@@ -248,10 +261,20 @@ async fn a_long_container(host: &Host) {
     assert!(processes.iter().any(|p| p.command == "sleep 1000" && p.inner_pid == 1), "{processes:?}");
     task.resume().await.unwrap();
     println!("pause, top, resume {:?}", begin.elapsed());
-    let (code, out, err) = exec(&task, &["sh", "-c", "dd if=/dev/zero of=/file bs=1M count=20 && sync && ls -l /file && df /"], 0).await;
+    let (code, out, err) = exec(
+        &task,
+        &["sh", "-c", "dd if=/dev/zero of=/file bs=1M count=20 && sync && ls -l /file && df /"],
+        0,
+    )
+    .await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(!task.info().await.oom_killed);
-    let (code, ..) = exec(&task, &["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=200M count=1; x=x; while :; do x=$x$x; done"], 0).await;
+    let (code, ..) = exec(
+        &task,
+        &["sh", "-c", "dd if=/dev/zero of=/dev/shm/x bs=200M count=1; x=x; while :; do x=$x$x; done"],
+        0,
+    )
+    .await;
     assert!(code != 0);
     assert!(task.info().await.oom_killed);
     assert!(matches!(task.signal("nobody", 15, false).await, Err(Error::NoSuchProcess(_))));
@@ -269,8 +292,14 @@ fn process_text(args: &[&str]) -> String {
 
 fn the_worker_is_jailed(pid: i32) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let field = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
-    println!("{}", ["Uid:", "Gid:", "Groups:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:", "Threads:", "VmRSS:"].map(field).join("  "));
+    let field =
+        |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+    println!(
+        "{}",
+        ["Uid:", "Gid:", "Groups:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:", "Threads:", "VmRSS:"]
+            .map(field)
+            .join("  ")
+    );
     assert_eq!(field("Uid:").split_whitespace().nth(1), Some(UID.to_string().as_str()));
     assert_eq!(field("Groups:").split_whitespace().count(), 1);
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:"] {
@@ -281,11 +310,17 @@ fn the_worker_is_jailed(pid: i32) {
         let of = |process: &str| fs::read_link(format!("/proc/{process}/ns/{namespace}")).unwrap();
         assert_ne!(of(&pid.to_string()), of("self"), "{namespace}");
     }
-    let root: Vec<_> = fs::read_dir(format!("/proc/{pid}/root")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let root: Vec<_> =
+        fs::read_dir(format!("/proc/{pid}/root")).unwrap().map(|e| e.unwrap().file_name()).collect();
     println!("the jail's root: {root:?}");
     assert!(!root.iter().any(|name| name == "home" || name == "var" || name == "proc" || name == "sys"));
     let shown = Command::new("ps").args(["-o", "user,pid,args", "-p", &pid.to_string()]).output();
-    println!("{}", shown.map(|o| String::from_utf8_lossy(&o.stdout).chars().take(300).collect::<String>()).unwrap_or_default());
+    println!(
+        "{}",
+        shown
+            .map(|o| String::from_utf8_lossy(&o.stdout).chars().take(300).collect::<String>())
+            .unwrap_or_default()
+    );
 }
 
 async fn a_terminal_works(host: &Host) {
@@ -318,7 +353,12 @@ async fn binds_are_shared(host: &Host) {
     let (code, out, err) = exec(&task, &["sh", "-c", script], 0).await;
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.starts_with("hello\n1234:2345\n") && err.contains("Read-only"), "{out}{err}");
-    let (code, out, err) = exec(&task, &["sh", "-c", "echo x > /data/mine; cat /data/secret; ln -s / /data/escape; ls /data/escape/"], 1000).await;
+    let (code, out, err) = exec(
+        &task,
+        &["sh", "-c", "echo x > /data/mine; cat /data/secret; ln -s / /data/escape; ls /data/escape/"],
+        1000,
+    )
+    .await;
     println!("as 1000: {code} {out}{err}");
     use std::os::unix::fs::MetadataExt as _;
     let owner = |name: &str| fs::symlink_metadata(shared.join(name)).map(|m| (m.uid(), m.gid())).unwrap();
@@ -326,7 +366,9 @@ async fn binds_are_shared(host: &Host) {
     assert_eq!(owner("mine"), (1000, 1000));
     assert_eq!(owner("escape"), (1000, 1000));
     let begin = Instant::now();
-    let (code, ..) = exec(&task, &["sh", "-c", "i=0; while [ $i -lt 200 ]; do echo $i > /data/f$i; i=$((i+1)); done"], 0).await;
+    let (code, ..) =
+        exec(&task, &["sh", "-c", "i=0; while [ $i -lt 200 ]; do echo $i > /data/f$i; i=$((i+1)); done"], 0)
+            .await;
     assert_eq!(code, 0);
     println!("200 files in a bind mount {:?}", begin.elapsed());
     let begin = Instant::now();
@@ -341,7 +383,8 @@ async fn refusals_name_the_thing(host: &Host) {
     let missing = host.create(&spec(&["/no/such/program"], false, &[]), false).await;
     let Err(Error::Exec { message, code }) = missing.map(drop) else { panic!("not refused") };
     assert_eq!(code, 127, "{message}");
-    let bind = [json!({"destination": "/data", "type": "bind", "source": "/no/such/source", "options": ["bind"]})];
+    let bind =
+        [json!({"destination": "/data", "type": "bind", "source": "/no/such/source", "options": ["bind"]})];
     let error = host.create(&spec(&["sh"], false, &bind), false).await.err().unwrap().to_string();
     assert!(error.contains("/no/such/source"), "{error}");
     host.nothing_left();
@@ -352,15 +395,16 @@ async fn refusals_name_the_thing(host: &Host) {
     let writable = host.root.path().join("broken.ext4");
     fs::write(&writable, vec![0; 1 << 20]).unwrap();
     // Not a hypervisor at all; a kernel that QEMU does not take; a disk that is no file system.
-    let attempts: [(&str, &dyn Fn(&mut VmSpec)); 3] = [
-        ("no QMP", &|vm| vm.hypervisor = "/bin/false".into()),
-        ("kernel", &|vm| vm.kernel = "/etc/passwd".into()),
-        ("writable disk", &|_vm| {}),
+    let attempts: [(&str, fn(&mut VmSpec)); 3] = [
+        ("no QMP", |vm| vm.hypervisor = "/bin/false".into()),
+        ("kernel", |vm| vm.kernel = "/etc/passwd".into()),
+        ("writable disk", |_vm| {}),
     ];
     for (what, breakage) in attempts {
         let mut shim = host.shim(&id, writable.clone());
         breakage(shim.vm.as_mut().unwrap());
-        let request = CreateRequest { id: id.to_string(), bundle: bundle.clone(), terminal: false, stdin: false };
+        let request =
+            CreateRequest { id: id.to_string(), bundle: bundle.clone(), terminal: false, stdin: false };
         let error = VmIsolation::new(shim, None).create(request).await.err().unwrap();
         println!("{what}: {error}");
         host.nothing_left();
@@ -374,7 +418,8 @@ async fn a_lost_vm_is_an_exit(host: &Host) {
         let task = Arc::clone(&task);
         async move { task.wait("").await.unwrap().code }
     });
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(task.host_pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(task.host_pid()), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
     let code = tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap().unwrap();
     assert_eq!(code, 137);
     let error = task.start().await.unwrap_err().to_string();

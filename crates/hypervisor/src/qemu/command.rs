@@ -98,7 +98,10 @@ impl CommandLine<'_> {
         {
             let number = number + 1;
             add("-chardev", format!("socket,id=port{number},fd={{fd:{fd}}}"));
-            add("-device", format!("virtserialport,bus=ports.0,nr={number},chardev=port{number},name={name}"));
+            add(
+                "-device",
+                format!("virtserialport,bus=ports.0,nr={number},chardev=port{number},name={name}"),
+            );
         }
         add("-device", "vmgenid,guid=auto".to_owned());
         line
@@ -133,7 +136,17 @@ mod tests {
 
     fn line(kvm: bool, tap: bool) -> Vec<String> {
         let id = "ab";
-        CommandLine { program: "/q", id, memory: 300 << 20, cpus: 2, kvm, tap, mac: "02:42:00:00:00:01", ports: ["a", "s"] }.build()
+        CommandLine {
+            program: "/q",
+            id,
+            memory: 300 << 20,
+            cpus: 2,
+            kvm,
+            tap,
+            mac: "02:42:00:00:00:01",
+            ports: ["a", "s"],
+        }
+        .build()
     }
 
     fn devices(line: &[String]) -> Vec<String> {
@@ -144,8 +157,14 @@ mod tests {
     #[test]
     fn the_devices_do_not_depend_on_network_or_accelerator() {
         let expected = [
-            "isa-serial", "virtio-blk-pci", "virtio-blk-pci", "virtio-net-pci", "virtio-serial-pci",
-            "virtserialport", "virtserialport", "vmgenid",
+            "isa-serial",
+            "virtio-blk-pci",
+            "virtio-blk-pci",
+            "virtio-net-pci",
+            "virtio-serial-pci",
+            "virtserialport",
+            "virtserialport",
+            "vmgenid",
         ];
         for (kvm, tap) in [(false, false), (false, true), (true, true)] {
             assert_eq!(devices(&line(kvm, tap)), expected);

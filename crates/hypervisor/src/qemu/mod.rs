@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 use self::command::CommandLine;
 use self::qmp::{Qmp, QmpEvent};
 use crate::jail::Supervisor;
-use crate::{Capabilities, Error, Hypervisor, StartedVm, Vm, VmConfig};
+use crate::{Capabilities, Hypervisor, StartedVm, Vm, VmConfig, VmError};
 
 /// How much of QEMU's standard error and of the console is kept as last words.
 const LAST_WORDS: usize = 4 << 10;
@@ -53,19 +53,27 @@ impl Hypervisor for Qemu {
         Capabilities { hardware: self.kvm, clones: true }
     }
 
-    async fn start(&self, config: VmConfig) -> Result<StartedVm, Error> {
+    async fn start(&self, config: VmConfig) -> Result<StartedVm, VmError> {
         for path in [&config.program, &config.kernel, &config.initrd] {
             File::open(path).map_err(file(path))?;
         }
         let image = File::open(&config.image).map_err(file(&config.image))?;
-        let writable =
-            OpenOptions::new().read(true).write(true).open(&config.writable).map_err(file(&config.writable))?;
-        let pair = || StdUnixStream::pair().map_err(Error::os("socket pair"));
+        let writable = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&config.writable)
+            .map_err(file(&config.writable))?;
+        let pair = || StdUnixStream::pair().map_err(VmError::os("socket pair"));
         let ((agent, agent_there), (share, share_there), (qmp, qmp_there), (stderr, stderr_there)) =
             (pair()?, pair()?, pair()?, pair()?);
         // In the order of the indices in `command`; standard error last.
-        let mut fds =
-            vec![image.as_fd(), writable.as_fd(), agent_there.as_fd(), share_there.as_fd(), qmp_there.as_fd()];
+        let mut fds = vec![
+            image.as_fd(),
+            writable.as_fd(),
+            agent_there.as_fd(),
+            share_there.as_fd(),
+            qmp_there.as_fd(),
+        ];
         fds.extend(config.tap.as_ref().map(AsFd::as_fd));
         fds.push(stderr_there.as_fd());
         let spec = self.jail_spec(&config);
@@ -94,7 +102,7 @@ impl Hypervisor for Qemu {
                 if text.is_empty() {
                     text = vm.ended_now().unwrap_or_else(|| "it said nothing".to_owned());
                 }
-                Err(Error::Died(text))
+                Err(VmError::Died(text))
             }
         }
     }
@@ -158,7 +166,12 @@ impl Vm for QemuVm {
     }
 
     async fn last_words(&self) -> String {
-        let mut words = text(&self.stderr);
+        let said = text(&self.stderr);
+        // A VM without a network has a card that is connected to nothing, on purpose.
+        let mut words: String = said
+            .split_inclusive('\n')
+            .filter(|line| !line.contains("is not connected to host network"))
+            .collect();
         if let Some(qmp) = &self.qmp {
             words.push_str(&console(qmp).await);
         }
@@ -224,7 +237,8 @@ async fn console(qmp: &Qmp) -> String {
     let arguments = json!({ "device": command::CONSOLE, "size": 65536, "format": "utf8" });
     let answer = tokio::time::timeout(Duration::from_secs(1), qmp.execute("ringbuf-read", arguments)).await;
     let Ok(Ok(value)) = answer else { return String::new() };
-    let text: String = value.as_str().unwrap_or_default().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+    let text: String =
+        value.as_str().unwrap_or_default().chars().filter(|c| *c == '\n' || !c.is_control()).collect();
     let start = text.char_indices().rev().nth(LAST_WORDS).map_or(0, |(at, _)| at);
     text[start..].to_owned()
 }
@@ -244,10 +258,10 @@ fn text(bytes: &Arc<Mutex<Vec<u8>>>) -> String {
     String::from_utf8_lossy(&bytes.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
 }
 
-fn tokio_stream(stream: StdUnixStream) -> Result<UnixStream, Error> {
-    stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map_err(Error::os("socket"))
+fn tokio_stream(stream: StdUnixStream) -> Result<UnixStream, VmError> {
+    stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map_err(VmError::os("socket"))
 }
 
-fn file(path: &Path) -> impl FnOnce(io::Error) -> Error {
-    move |source| Error::File { path: path.to_owned(), source }
+fn file(path: &Path) -> impl FnOnce(io::Error) -> VmError {
+    move |source| VmError::File { path: path.to_owned(), source }
 }

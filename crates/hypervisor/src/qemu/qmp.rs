@@ -142,11 +142,16 @@ mod tests {
             assert_eq!(hello["execute"], "qmp_capabilities");
             write.write_all(b"{\"return\":{},\"id\":1}\r\n").await.unwrap();
             write
-                .write_all(b"{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"guest-reset\"}}\r\n")
+                .write_all(
+                    b"{\"event\":\"SHUTDOWN\",\"data\":{\"guest\":true,\"reason\":\"guest-reset\"}}\r\n",
+                )
                 .await
                 .unwrap();
             read_object(&mut read).await.unwrap();
-            write.write_all(b"{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":1}\r\n").await.unwrap();
+            write
+                .write_all(b"{\"error\":{\"class\":\"GenericError\",\"desc\":\"no\"},\"id\":1}\r\n")
+                .await
+                .unwrap();
         });
         let (qmp, mut events) = Qmp::connect(ours).await.unwrap();
         assert_eq!(qmp.version(), "7.2.22");

@@ -38,8 +38,8 @@ pub(super) struct GuestSpec {
 
 impl GuestSpec {
     pub(super) fn rewrite(text: &str, shim: &ShimSpec) -> Result<Self, Error> {
-        let mut spec: Value =
-            serde_json::from_str(text).map_err(|error| Error::Helper(format!("OCI specification: {error}")))?;
+        let mut spec: Value = serde_json::from_str(text)
+            .map_err(|error| Error::Helper(format!("OCI specification: {error}")))?;
         let cgroup = spec["linux"]["cgroupsPath"]
             .as_str()
             .map_or_else(|| format!("{}/{}", shim.instance.cgroup_parent(), shim.id), str::to_owned);
@@ -154,6 +154,7 @@ mod tests {
             oci_helper: PathBuf::new(),
             open_stdin: false,
             stdin_once: false,
+            terminal: false,
         }
     }
 

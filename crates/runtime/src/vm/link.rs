@@ -121,7 +121,8 @@ impl Link {
                     control.send(Frame::End { stream: id }).await.ok();
                     break;
                 }
-                let credit = lock(&streams).incoming.get_mut(&id).and_then(|s| s.account.handed_on(chunk.len()));
+                let credit =
+                    lock(&streams).incoming.get_mut(&id).and_then(|s| s.account.handed_on(chunk.len()));
                 if let Some(bytes) = credit {
                     control.send(Frame::Credit { stream: id, bytes }).await.ok();
                 }
@@ -136,7 +137,12 @@ fn lock(streams: &Mutex<Streams>) -> MutexGuard<'_, Streams> {
     streams.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn copy_out(id: u32, mut source: impl AsyncRead + Unpin, data: &mpsc::Sender<Frame>, credit: &Semaphore) {
+async fn copy_out(
+    id: u32,
+    mut source: impl AsyncRead + Unpin,
+    data: &mpsc::Sender<Frame>,
+    credit: &Semaphore,
+) {
     let mut buffer = vec![0; CHUNK];
     loop {
         // The peer's wish for no more data, or the end of the connection, closes the semaphore.

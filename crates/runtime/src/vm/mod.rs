@@ -199,4 +199,3 @@ pub mod guest_paths {
     /// The bundle.
     pub const BUNDLE: &str = "/run/cofferdam/bundle";
 }
-

@@ -20,6 +20,8 @@ use crate::{Error, ExecRequest, Exit, Process, Stdio, Task};
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// How long the guest may take to end a container and write its disk out, before it is switched off regardless.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(15);
+/// How long after the connection's end the VM may take to end by itself.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Bytes between a stream and its consumer, beside the stream's window.
 const PIPE: usize = 32 << 10;
 /// The exit code of a container whose VM was lost: that of a process killed by SIGKILL.
@@ -82,8 +84,11 @@ impl VmTask {
             self.link.send_stream(id, source);
             Box::new(ours)
         };
-        let stdio =
-            Stdio { stdin: ids.stdin.map(input), stdout: ids.stdout.map(output), stderr: ids.stderr.map(output) };
+        let stdio = Stdio {
+            stdin: ids.stdin.map(input),
+            stdout: ids.stdout.map(output),
+            stderr: ids.stderr.map(output),
+        };
         (ids, stdio)
     }
 
@@ -208,8 +213,12 @@ async fn receive(task: Arc<VmTask>, mut messages: mpsc::Receiver<Message>) {
             }
         }
     };
-    let running = task.is_running("").is_ok();
-    if running {
+    // When the connection ends first, the VM is most likely on its way out and has the better reason.
+    let reason = match tokio::time::timeout(LAST_MOMENT, task.worker.vm.ended()).await {
+        Ok(better) => better,
+        Err(_elapsed) => reason,
+    };
+    if task.is_running("").is_ok() && !task.worker.is_ending() {
         let words = task.worker.vm.last_words().await;
         tracing::error!(reason, words, "the utility VM was lost");
     }
@@ -218,7 +227,6 @@ async fn receive(task: Arc<VmTask>, mut messages: mpsc::Receiver<Message>) {
     }
     // Kill first: whoever learns of the end must not find the VM still there.
     task.worker.vm.kill().await;
-    let reason = task.worker.vm.ended_now().filter(|_| running).unwrap_or(reason);
     task.lose(&reason);
 }
 

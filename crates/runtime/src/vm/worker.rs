@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cofferdam_hypervisor::jail::Supervisor;
@@ -32,6 +33,8 @@ pub(super) struct Worker {
     pub vm: Arc<dyn Vm>,
     cgroup: Cgroup,
     user: (String, u32),
+    /// Whether its end is wanted.
+    ending: AtomicBool,
     ended: tokio::sync::Mutex<bool>,
 }
 
@@ -86,7 +89,13 @@ impl Worker {
                 return Err(Error::Hypervisor(error.to_string()));
             }
         };
-        let worker = Self { vm: started.vm, cgroup, user, ended: tokio::sync::Mutex::new(false) };
+        let worker = Self {
+            vm: started.vm,
+            cgroup,
+            user,
+            ending: AtomicBool::new(false),
+            ended: tokio::sync::Mutex::new(false),
+        };
         let connected = async {
             if !guest.shares.is_empty() {
                 serve_shares(shim, guest, bundle, started.share.as_fd()).await?;
@@ -109,8 +118,14 @@ impl Worker {
         self.cgroup.oom_kills().is_ok_and(|count| count > 0)
     }
 
+    /// Whether the end of the VM is our own doing.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
     /// Ends the VM and takes back everything it has on the host. Idempotent.
     pub(super) async fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
         let mut ended = self.ended.lock().await;
         if !*ended {
             self.vm.kill().await;
