@@ -106,7 +106,7 @@ fn guest_root_sees_its_own_kernel_only(case: &Case) -> Result<()> {
 fn refuses(case: &Case, daemon: &Daemon, wanted: &[&str]) -> Result<()> {
     daemon.install_nanoserver()?;
     let error =
-        daemon.docker(&["run", "--name", "x", "--isolation=hyperv", "nanoserver", "true"]).fails(125)?;
+        daemon.docker(&["run", "--name", "refused", "--isolation=hyperv", "nanoserver", "true"]).fails(125)?;
     for word in wanted {
         check!(error.to_lowercase().contains(word), "{word:?} is missing in: {error}");
     }

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cofferdam_model::{Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, WindowSize, bundle};
+use cofferdam_model::{Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, WindowSize};
 use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
 use cofferdam_runtime::{CreateRequest, Error, ExecRequest, Exit, Isolation, Task};
-use serde::Deserialize;
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
@@ -80,24 +79,18 @@ impl Container {
         setup: Result<Setup, String>,
         reaper: Reaper,
     ) -> Arc<Self> {
-        let terminal = has_terminal(&directory);
         let log = match spec.log.driver {
             LogDriver::JsonFile => Log::open(&spec.log.path)
                 .map(Some)
                 .map_err(|error| format!("{}: {error}", spec.log.path.display())),
             LogDriver::None => Ok(None),
         };
-        let (log, log_error) = match log {
-            Ok(log) => (log, None),
-            Err(error) => (None, Some(error)),
+        let (log, setup) = match log {
+            Ok(log) => (log, setup),
+            Err(error) => (None, Err(error)),
         };
-        let outcome = match (log_error, &terminal) {
-            (Some(error), _) => Err(error),
-            (None, Err(error)) => Err(error.clone()),
-            (None, Ok(_)) => setup,
-        };
-        let isolation = outcome.map(|setup| isolation(&spec, &directory, setup, reaper));
-        let terminal = terminal.unwrap_or(false);
+        let isolation = setup.map(|setup| isolation(&spec, &directory, setup, reaper));
+        let terminal = spec.terminal;
         // The init process's stdio exists from the start: clients may attach before `Create`.
         let hub = Hub::new(terminal, spec.stdin_once, log);
         let init = Process::new(String::new(), terminal, hub, None, spec.open_stdin);
@@ -362,22 +355,4 @@ fn isolation(spec: &ShimSpec, directory: &Path, setup: Setup, reaper: Reaper) ->
         }),
         Level::Hyperv => Arc::new(VmIsolation::new(spec.clone(), setup.tap)),
     }
-}
-
-/// Whether the init process has a TTY, by the bundle's `config.json`.
-fn has_terminal(directory: &Path) -> Result<bool, String> {
-    #[derive(Deserialize)]
-    struct Spec {
-        process: Program,
-    }
-    #[derive(Deserialize)]
-    struct Program {
-        #[serde(default)]
-        terminal: bool,
-    }
-    let path = directory.join(bundle::OCI_SPEC);
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let text = std::fs::read(&path).map_err(failed)?;
-    let spec: Spec = serde_json::from_slice(&text).map_err(|error| failed(error.into()))?;
-    Ok(spec.process.terminal)
 }

@@ -87,6 +87,7 @@ impl Shim {
             oci_helper: binary("cofferdam-oci"),
             open_stdin: stdin,
             stdin_once: stdin,
+            terminal,
         };
         fs::write(directory.join(bundle::SHIM_SPEC), serde_json::to_vec(&spec).unwrap()).unwrap();
         fs::write(directory.join(bundle::OCI_SPEC), oci_spec(&id, args, terminal).to_string()).unwrap();
