@@ -122,15 +122,15 @@ impl From<cofferdam_image::Error> for ApiError {
     }
 }
 
-impl From<cofferdam_store::Error> for ApiError {
-    fn from(error: cofferdam_store::Error) -> Self {
-        use cofferdam_store::Error;
+impl From<cofferdam_store::StoreError> for ApiError {
+    fn from(error: cofferdam_store::StoreError) -> Self {
+        use cofferdam_store::StoreError;
         match &error {
-            Error::NameInUse { name, holder } => Self::conflict(format!(
+            StoreError::NameInUse { name, holder } => Self::conflict(format!(
                 "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
                  remove (or rename) that container to be able to reuse that name."
             )),
-            Error::NotFound(id) => Self::not_found(format!("No such container: {id}")),
+            StoreError::NotFound(id) => Self::not_found(format!("No such container: {id}")),
             _ => Self::internal(chain(&error)),
         }
     }

@@ -3,7 +3,7 @@
 use cofferdam_model::ContainerId;
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 
 /// A container to record.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,7 @@ pub struct ContainerRow {
 
 impl Store {
     /// Records a new container. A name in use is refused with its holder.
-    pub fn insert_container(&self, new: &NewContainer<'_>) -> Result<(), Error> {
+    pub fn insert_container(&self, new: &NewContainer<'_>) -> Result<(), StoreError> {
         let connection = self.lock();
         let inserted = connection
             .prepare_cached("INSERT INTO container (id, name, created, spec, state) VALUES (?1, ?2, ?3, ?4, ?5)")?
@@ -46,7 +46,7 @@ impl Store {
     }
 
     /// All containers, oldest first.
-    pub fn containers(&self) -> Result<Vec<ContainerRow>, Error> {
+    pub fn containers(&self) -> Result<Vec<ContainerRow>, StoreError> {
         let connection = self.lock();
         let mut statement =
             connection.prepare("SELECT id, name, created, spec, state FROM container ORDER BY created, id")?;
@@ -61,7 +61,7 @@ impl Store {
     }
 
     /// Renames a container. A name in use is refused with its holder.
-    pub fn rename_container(&self, id: &ContainerId, name: &str) -> Result<(), Error> {
+    pub fn rename_container(&self, id: &ContainerId, name: &str) -> Result<(), StoreError> {
         let connection = self.lock();
         let changed = connection
             .prepare_cached("UPDATE container SET name = ?2 WHERE id = ?1")?
@@ -70,7 +70,7 @@ impl Store {
     }
 
     /// Replaces a container's specification.
-    pub fn set_spec(&self, id: &ContainerId, spec: &str) -> Result<(), Error> {
+    pub fn set_spec(&self, id: &ContainerId, spec: &str) -> Result<(), StoreError> {
         let connection = self.lock();
         let changed = connection
             .prepare_cached("UPDATE container SET spec = ?2 WHERE id = ?1")?
@@ -79,14 +79,14 @@ impl Store {
     }
 
     /// Replaces a container's state. Leases stay as they are; see [`Store::begin_start`] and [`Store::set_stopped`].
-    pub fn set_state(&self, id: &ContainerId, state: &str) -> Result<(), Error> {
+    pub fn set_state(&self, id: &ContainerId, state: &str) -> Result<(), StoreError> {
         let connection = self.lock();
         set_state(&connection, id, state)
     }
 
     /// Records that a container is being removed. Its name is free at once: the record goes on under its ID, with its
     /// leases, until [`Store::remove_container`].
-    pub fn begin_removal(&self, id: &ContainerId, state: &str) -> Result<(), Error> {
+    pub fn begin_removal(&self, id: &ContainerId, state: &str) -> Result<(), StoreError> {
         let connection = self.lock();
         let changed = connection
             .prepare_cached("UPDATE container SET name = id, state = ?2 WHERE id = ?1")?
@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Forgets a container and everything it held. Unknown ones are forgotten already.
-    pub fn remove_container(&self, id: &ContainerId) -> Result<(), Error> {
+    pub fn remove_container(&self, id: &ContainerId) -> Result<(), StoreError> {
         let connection = self.lock();
         connection.prepare_cached("DELETE FROM container WHERE id = ?1")?.execute([id.as_str()])?;
         Ok(())
@@ -103,19 +103,19 @@ impl Store {
 }
 
 /// The state column, inside or outside a transaction.
-pub(crate) fn set_state(connection: &Connection, id: &ContainerId, state: &str) -> Result<(), Error> {
+pub(crate) fn set_state(connection: &Connection, id: &ContainerId, state: &str) -> Result<(), StoreError> {
     let changed = connection
         .prepare_cached("UPDATE container SET state = ?2 WHERE id = ?1")?
         .execute(params![id.as_str(), state])?;
     found(id, changed)
 }
 
-fn found(id: &ContainerId, changed: usize) -> Result<(), Error> {
-    if changed == 0 { Err(Error::NotFound(id.to_string())) } else { Ok(()) }
+fn found(id: &ContainerId, changed: usize) -> Result<(), StoreError> {
+    if changed == 0 { Err(StoreError::NotFound(id.to_string())) } else { Ok(()) }
 }
 
-/// Turns a violated unique constraint into [`Error::NameInUse`].
-fn name_or_error(connection: &Connection, name: &str, result: rusqlite::Result<usize>) -> Result<usize, Error> {
+/// Turns a violated unique constraint into [`StoreError::NameInUse`].
+fn name_or_error(connection: &Connection, name: &str, result: rusqlite::Result<usize>) -> Result<usize, StoreError> {
     match result {
         Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::ConstraintViolation => {
             let holder: Option<String> = connection
@@ -123,8 +123,8 @@ fn name_or_error(connection: &Connection, name: &str, result: rusqlite::Result<u
                 .query_row([name], |row| row.get(0))
                 .optional()?;
             match holder {
-                Some(holder) => Err(Error::NameInUse { name: name.to_owned(), holder }),
-                None => Err(Error::Sqlite(rusqlite::Error::SqliteFailure(failure, None))),
+                Some(holder) => Err(StoreError::NameInUse { name: name.to_owned(), holder }),
+                None => Err(StoreError::Sqlite(rusqlite::Error::SqliteFailure(failure, None))),
             }
         }
         other => Ok(other?),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// A record could not be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// The database file cannot be opened.
     #[error("cannot open the database {path}")]
     Open {

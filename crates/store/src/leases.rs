@@ -6,7 +6,7 @@ use cofferdam_model::ContainerId;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::containers::set_state;
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 
 /// A network's addresses for containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Store {
         id: &ContainerId,
         wanted: Wanted<'_>,
         state: impl FnOnce(Leases) -> String,
-    ) -> Result<Leases, Error> {
+    ) -> Result<Leases, StoreError> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         release(&transaction, id)?;
@@ -73,7 +73,7 @@ impl Store {
     }
 
     /// Records that a container does not run (any more), and gives its leases back.
-    pub fn set_stopped(&self, id: &ContainerId, state: &str) -> Result<(), Error> {
+    pub fn set_stopped(&self, id: &ContainerId, state: &str) -> Result<(), StoreError> {
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         release(&transaction, id)?;
@@ -83,7 +83,7 @@ impl Store {
     }
 }
 
-fn release(connection: &Connection, id: &ContainerId) -> Result<(), Error> {
+fn release(connection: &Connection, id: &ContainerId) -> Result<(), StoreError> {
     connection.prepare_cached("DELETE FROM address_lease WHERE container = ?1")?.execute([id.as_str()])?;
     connection.prepare_cached("DELETE FROM uid_lease WHERE container = ?1")?.execute([id.as_str()])?;
     Ok(())
@@ -94,7 +94,7 @@ fn lease_address(
     id: &ContainerId,
     pool: &AddressPool,
     preferred: Option<Ipv4Addr>,
-) -> Result<Ipv4Addr, Error> {
+) -> Result<Ipv4Addr, StoreError> {
     let (first, last) = (u32::from(pool.first), u32::from(pool.last));
     let preferred = preferred.map(u32::from).filter(|address| (first..=last).contains(address));
     // Free addresses start at the pool's beginning or right behind a leased one.
@@ -111,14 +111,14 @@ fn lease_address(
         )?
         .query_row(params![pool.network, first, last, preferred], |row| row.get(0))
         .optional()?;
-    let address = free.ok_or_else(|| Error::AddressesExhausted(pool.network.clone()))?;
+    let address = free.ok_or_else(|| StoreError::AddressesExhausted(pool.network.clone()))?;
     connection
         .prepare_cached("INSERT INTO address_lease (network, address, container) VALUES (?1, ?2, ?3)")?
         .execute(params![pool.network, address, id.as_str()])?;
     Ok(Ipv4Addr::from(address))
 }
 
-fn lease_uid(connection: &Connection, id: &ContainerId, pool: UidPool) -> Result<u32, Error> {
+fn lease_uid(connection: &Connection, id: &ContainerId, pool: UidPool) -> Result<u32, StoreError> {
     let last = pool.first.saturating_add(pool.count.saturating_sub(1));
     let free: Option<u32> = connection
         .prepare_cached(
@@ -128,7 +128,7 @@ fn lease_uid(connection: &Connection, id: &ContainerId, pool: UidPool) -> Result
         )?
         .query_row(params![pool.first, last], |row| row.get(0))
         .optional()?;
-    let uid = free.filter(|_| pool.count > 0).ok_or(Error::UidsExhausted)?;
+    let uid = free.filter(|_| pool.count > 0).ok_or(StoreError::UidsExhausted)?;
     connection
         .prepare_cached("INSERT INTO uid_lease (uid, container) VALUES (?1, ?2)")?
         .execute(params![uid, id.as_str()])?;

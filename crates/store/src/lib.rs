@@ -23,7 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, OpenFlags};
 
 pub use containers::{ContainerRow, NewContainer};
-pub use error::Error;
+pub use error::StoreError;
 pub use leases::{AddressPool, Leases, UidPool, Wanted};
 
 /// The open database. One connection behind a lock: every call is a few dozen microseconds of work on a local file.
@@ -34,22 +34,22 @@ pub struct Store {
 
 impl Store {
     /// Opens the database, creating or migrating it as needed.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let connection = Connection::open_with_flags(path, flags)
-            .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         Self::prepare(connection)
     }
 
     /// A database in memory, for tests.
-    pub fn in_memory() -> Result<Self, Error> {
+    pub fn in_memory() -> Result<Self, StoreError> {
         Self::prepare(Connection::open_in_memory()?)
     }
 
-    fn prepare(mut connection: Connection) -> Result<Self, Error> {
+    fn prepare(mut connection: Connection) -> Result<Self, StoreError> {
         connection.execute_batch(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = NORMAL;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::Error;
+use crate::StoreError;
 
 /// One step each; never change one that was released, append another. `user_version` counts the steps taken.
 const MIGRATIONS: &[&str] = &["
@@ -34,11 +34,11 @@ const MIGRATIONS: &[&str] = &["
 "];
 
 /// Brings the database to the newest version.
-pub(crate) fn migrate(connection: &mut Connection) -> Result<(), Error> {
+pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found > known {
-        return Err(Error::TooNew { found, known });
+        return Err(StoreError::TooNew { found, known });
     }
     let done = usize::try_from(found).unwrap_or(0);
     if done == MIGRATIONS.len() {

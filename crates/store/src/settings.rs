@@ -2,18 +2,18 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use crate::{Error, Store};
+use crate::{Store, StoreError};
 
 impl Store {
     /// A remembered value.
-    pub fn setting(&self, key: &str) -> Result<Option<String>, Error> {
+    pub fn setting(&self, key: &str) -> Result<Option<String>, StoreError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached("SELECT value FROM setting WHERE key = ?1")?;
         Ok(statement.query_row([key], |row| row.get(0)).optional()?)
     }
 
     /// Remembers a value.
-    pub fn set_setting(&self, key: &str, value: &str) -> Result<(), Error> {
+    pub fn set_setting(&self, key: &str, value: &str) -> Result<(), StoreError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
             "INSERT INTO setting (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -23,7 +23,7 @@ impl Store {
     }
 
     /// Forgets a value.
-    pub fn remove_setting(&self, key: &str) -> Result<(), Error> {
+    pub fn remove_setting(&self, key: &str) -> Result<(), StoreError> {
         self.lock().execute("DELETE FROM setting WHERE key = ?1", [key])?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use cofferdam_model::ContainerId;
 
 use super::*;
 
-fn add(store: &Store, name: &str) -> Result<ContainerId, Error> {
+fn add(store: &Store, name: &str) -> Result<ContainerId, StoreError> {
     let id = ContainerId::random();
     store.insert_container(&NewContainer { id: &id, name, created: 1, spec: "{}", state: "\"created\"" })?;
     Ok(id)
@@ -21,7 +21,7 @@ fn pool(last: u8) -> AddressPool {
     }
 }
 
-fn address(store: &Store, id: &ContainerId, pool: &AddressPool, preferred: Option<Ipv4Addr>) -> Result<u8, Error> {
+fn address(store: &Store, id: &ContainerId, pool: &AddressPool, preferred: Option<Ipv4Addr>) -> Result<u8, StoreError> {
     let wanted = Wanted { address: Some(pool), preferred, uid: None };
     let leases = store.begin_start(id, wanted, |_| "\"starting\"".to_owned())?;
     Ok(leases.address.unwrap().octets()[3])
@@ -31,10 +31,10 @@ fn address(store: &Store, id: &ContainerId, pool: &AddressPool, preferred: Optio
 fn a_name_has_one_holder() {
     let store = Store::in_memory().unwrap();
     let first = add(&store, "web").unwrap();
-    let Err(Error::NameInUse { name, holder }) = add(&store, "web") else { panic!("taken twice") };
+    let Err(StoreError::NameInUse { name, holder }) = add(&store, "web") else { panic!("taken twice") };
     assert_eq!((name.as_str(), holder.as_str()), ("web", first.as_str()));
     let second = add(&store, "db").unwrap();
-    assert!(matches!(store.rename_container(&second, "web"), Err(Error::NameInUse { .. })));
+    assert!(matches!(store.rename_container(&second, "web"), Err(StoreError::NameInUse { .. })));
     store.rename_container(&second, "cache").unwrap();
     store.remove_container(&first).unwrap();
     store.rename_container(&second, "web").unwrap();
@@ -49,7 +49,7 @@ fn addresses_are_leased_once_and_come_back() {
     assert_eq!(address(&store, &ids[0], &pool, None).unwrap(), 2);
     assert_eq!(address(&store, &ids[1], &pool, None).unwrap(), 3);
     assert_eq!(address(&store, &ids[2], &pool, None).unwrap(), 4);
-    assert!(matches!(address(&store, &ids[3], &pool, None), Err(Error::AddressesExhausted(_))));
+    assert!(matches!(address(&store, &ids[3], &pool, None), Err(StoreError::AddressesExhausted(_))));
     // A failed start records nothing.
     assert_eq!(store.containers().unwrap().iter().filter(|row| row.state == "\"created\"").count(), 1);
     store.set_stopped(&ids[1], "\"exited\"").unwrap();
@@ -79,7 +79,7 @@ fn user_ids_are_leased_once() {
     let lease = |id| store.begin_start(id, Wanted { uid: Some(uids), ..Wanted::default() }, |_| "{}".to_owned());
     assert_eq!(lease(&ids[0]).unwrap().uid, Some(0x7000_0000));
     assert_eq!(lease(&ids[1]).unwrap().uid, Some(0x7000_0001));
-    assert!(matches!(lease(&ids[2]), Err(Error::UidsExhausted)));
+    assert!(matches!(lease(&ids[2]), Err(StoreError::UidsExhausted)));
 }
 
 #[test]
@@ -98,9 +98,9 @@ fn records_survive_and_a_newer_schema_is_refused() {
         assert_eq!(store.setting("subnet").unwrap().as_deref(), Some("172.30.0.0/16"));
         store.remove_setting("subnet").unwrap();
         assert_eq!(store.setting("subnet").unwrap(), None);
-        assert!(matches!(store.set_state(&ContainerId::random(), "{}"), Err(Error::NotFound(_))));
+        assert!(matches!(store.set_state(&ContainerId::random(), "{}"), Err(StoreError::NotFound(_))));
         store.lock().pragma_update(None, "user_version", 99).unwrap();
     }
-    assert!(matches!(Store::open(&path), Err(Error::TooNew { found: 99, .. })));
+    assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 99, .. })));
     std::fs::remove_dir_all(&directory).unwrap();
 }

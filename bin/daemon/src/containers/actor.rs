@@ -387,7 +387,7 @@ impl Actor {
 
     async fn remove(&mut self) -> ApiResult<()> {
         let status = self.container.status();
-        self.check(StateEvent::Remove).map_err(|_| {
+        self.check(StateEvent::Remove).map_err(|_illegal| {
             ApiError::conflict(format!(
                 "cannot remove container \"/{}\": container is {}: stop the container before removing or force remove",
                 self.container.name(),

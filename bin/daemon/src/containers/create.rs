@@ -73,7 +73,7 @@ fn claim_name(
         let name = names::random(attempt);
         match claim(&name) {
             Ok(()) => return Ok(name),
-            Err(cofferdam_store::Error::NameInUse { .. }) => {}
+            Err(cofferdam_store::StoreError::NameInUse { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -45,7 +45,7 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
     }
     let exits: Vec<i32> = filters
         .values("exited")
-        .map(|code| code.parse().map_err(|_| ApiError::bad_request(format!("invalid filter 'exited={code}'"))))
+        .map(|code| code.parse().map_err(|_unreadable| ApiError::bad_request(format!("invalid filter 'exited={code}'"))))
         .collect::<ApiResult<_>>()?;
     let levels: Vec<Isolation> = filters
         .values("isolation")

@@ -217,7 +217,7 @@ mod tests {
     }
 
     fn task(phase: Phase) -> Option<((), TaskState)> {
-        let ended = (phase == Phase::Stopped).then(|| Ended { code: 3, at: Timestamp::UNIX_EPOCH });
+        let ended = (phase == Phase::Stopped).then_some(Ended { code: 3, at: Timestamp::UNIX_EPOCH });
         Some(((), TaskState { pid: 9, phase, ended }))
     }
 

@@ -84,7 +84,7 @@ fn parse_rule(text: &str) -> Result<Value, InvalidRule> {
     let mut rule = json!({"allow": true, "type": kind, "access": access});
     for (key, number) in [("major", major), ("minor", minor)] {
         if number != "*" {
-            rule[key] = json!(number.parse::<u32>().map_err(|_| invalid())?);
+            rule[key] = json!(number.parse::<u32>().map_err(|_unreadable| invalid())?);
         }
     }
     Ok(rule)
