@@ -6,14 +6,15 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_model::{
-    ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec,
-    WindowSize,
+    BridgeNetwork, ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
+    VmSpec, WindowSize,
 };
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -23,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// Docker's default profile allows some 300 calls by name; these are enough names to weigh as much.
 const ALLOWED: &str = include_str!("allowed-syscalls.txt");
+const CAPABILITIES: [&str; 3] = ["CAP_KILL", "CAP_CHOWN", "CAP_NET_RAW"];
 const UID: u32 = 987_654;
 const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
@@ -30,7 +32,7 @@ fn process(args: &[&str], terminal: bool) -> Value {
     json!({
         "terminal": terminal, "args": args, "cwd": "/", "user": {"uid": 0, "gid": 0},
         "env": ["PATH=/bin", "TERM=xterm"],
-        "capabilities": {"bounding": ["CAP_KILL", "CAP_CHOWN"], "effective": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL", "CAP_CHOWN"]},
+        "capabilities": {"bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES},
         "noNewPrivileges": false,
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1024, "hard": 4096}],
     })
@@ -93,7 +95,7 @@ impl Host {
         fs::copy("/bin/busybox", tree.join("bin/busybox")).unwrap();
         for applet in [
             "sh", "cat", "echo", "id", "sleep", "stty", "ls", "dd", "uname", "hostname", "ln", "mkfifo",
-            "stat", "chown", "head", "yes", "tail", "mkdir", "df", "touch", "rm", "ip", "wc", "sync",
+            "stat", "chown", "head", "yes", "tail", "mkdir", "df", "touch", "rm", "ip", "ping", "wc", "sync",
         ] {
             std::os::unix::fs::symlink("busybox", tree.join("bin").join(applet)).unwrap();
         }
@@ -131,6 +133,16 @@ impl Host {
     }
 
     async fn create(&self, spec: &Value, terminal: bool) -> Result<(Arc<dyn Task>, Process), Error> {
+        self.create_with(spec, terminal, NetworkSpec::None, None).await
+    }
+
+    async fn create_with(
+        &self,
+        spec: &Value,
+        terminal: bool,
+        network: NetworkSpec,
+        tap: Option<OwnedFd>,
+    ) -> Result<(Arc<dyn Task>, Process), Error> {
         let id = ContainerId::random();
         let bundle = self.root.path().join(id.as_str());
         let data = self.root.path().join("data").join(id.as_str());
@@ -145,7 +157,8 @@ impl Host {
             json!({"destination": "/etc/hosts", "type": "bind", "source": data.join("hosts"), "options": ["rbind", "rprivate"]}),
         );
         fs::write(bundle.join("config.json"), spec.to_string()).unwrap();
-        let isolation = VmIsolation::new(self.shim(&id, writable), None);
+        let shim = ShimSpec { network, ..self.shim(&id, writable) };
+        let isolation = VmIsolation::new(shim, tap);
         isolation.create(CreateRequest { id: id.to_string(), bundle, terminal, stdin: true }).await
     }
 
@@ -196,6 +209,7 @@ async fn containers_run_in_vms() {
     binds_are_shared(&host).await;
     refusals_name_the_thing(&host).await;
     a_lost_vm_is_an_exit(&host).await;
+    the_card_is_connected(&host).await;
     for entry in fs::read_dir("/sys/fs/cgroup").unwrap() {
         let _ = fs::remove_dir(entry.unwrap().path().join("cofferdam-vmtest"));
     }
@@ -395,7 +409,8 @@ async fn refusals_name_the_thing(host: &Host) {
     let writable = host.root.path().join("broken.ext4");
     fs::write(&writable, vec![0; 1 << 20]).unwrap();
     // Not a hypervisor at all; a kernel that QEMU does not take; a disk that is no file system.
-    let attempts: [(&str, fn(&mut VmSpec)); 3] = [
+    type Breakage = fn(&mut VmSpec);
+    let attempts: [(&str, Breakage); 3] = [
         ("no QMP", |vm| vm.hypervisor = "/bin/false".into()),
         ("kernel", |vm| vm.kernel = "/etc/passwd".into()),
         ("writable disk", |_vm| {}),
@@ -426,4 +441,39 @@ async fn a_lost_vm_is_an_exit(host: &Host) {
     println!("after the loss: {error}");
     task.delete().await.unwrap();
     host.nothing_left();
+}
+
+/// A TAP device in a network namespace of its own; the host's end is 10.9.8.1.
+fn tap() -> OwnedFd {
+    let made = std::thread::spawn(|| {
+        cofferdam_sys::namespace::unshare(&[cofferdam_sys::namespace::Namespace::Network]).unwrap();
+        let tap = cofferdam_sys::tap::open("tap0").unwrap();
+        for arguments in ["addr add 10.9.8.1/24 dev tap0", "link set tap0 up"] {
+            assert!(Command::new("ip").args(arguments.split(' ')).status().unwrap().success());
+        }
+        tap
+    });
+    made.join().unwrap()
+}
+
+async fn the_card_is_connected(host: &Host) {
+    let network = NetworkSpec::Bridge(BridgeNetwork {
+        bridge: "none".into(),
+        host_interface: "none".into(),
+        mac: "02:42:0a:09:08:02".into(),
+        address: [10, 9, 8, 2].into(),
+        prefix: 24,
+        gateway: [10, 9, 8, 1].into(),
+        mtu: 1400,
+    });
+    let script = "ip addr show eth0; ip route; ping -c 2 -W 5 10.9.8.1";
+    let asked = spec(&["sh", "-c", script], false, &[]);
+    let (task, mut process) = host.create_with(&asked, false, network, Some(tap())).await.unwrap();
+    task.start().await.unwrap();
+    let out = read(process.stdio.stdout.take()).await;
+    println!("{out}");
+    assert!(out.contains("02:42:0a:09:08:02") && out.contains("default via 10.9.8.1"), "{out}");
+    assert!(out.contains("2 packets received"), "{out}");
+    assert_eq!(task.wait("").await.unwrap().code, 0);
+    task.delete().await.unwrap();
 }
