@@ -3,6 +3,10 @@
 use std::fs::{File, TryLockError};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a predecessor may take to end.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Another daemon is at work, or the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +52,7 @@ impl DirectoryLock {
         let io = |source| LockError::Io { path: path.clone(), source };
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
+        match lock_soon(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let pid = std::fs::read_to_string(&path).unwrap_or_default();
@@ -59,6 +63,17 @@ impl DirectoryLock {
         }
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Tries for a moment: a daemon that was just killed may still be on its way out.
+fn lock_soon(file: &File) -> Result<(), TryLockError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            result => return result,
+        }
     }
 }
 

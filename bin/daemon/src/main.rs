@@ -32,7 +32,7 @@ use clap::Parser as _;
 fn main() -> ExitCode {
     // Before anything else: the daemon starts itself to try KVM out in a process of its own.
     if std::env::args_os().nth(1).is_some_and(|argument| argument == vm::PROBE) {
-        return if cofferdam_sys::kvm::report_guest_loop().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return vm::probe();
     }
     match startup::run(config::Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cofferdam_image::ImageStore;
@@ -49,7 +50,10 @@ pub fn run(flags: Flags) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(serve(config))
+    let result = runtime.block_on(serve(config));
+    // A pull or a probe in flight must not hold up the end; what it leaves is swept at the next start.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -1,11 +1,12 @@
 //! What the `hyperv` level has on this host: QEMU, a guest kernel, and an accelerator that was tried out.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_sys::kvm;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::sync::watch;
 
 use crate::error::{ApiError, ApiResult};
@@ -100,6 +101,20 @@ impl VmSupport {
     /// The guest, if there is one.
     pub fn guest(&self) -> Option<&Guest> {
         self.guest.as_ref()
+    }
+}
+
+/// The child that [`PROBE`] starts. It ends with the daemon, however that ends, and by its own CPU time in any case:
+/// a hanging guest loop burns a processor.
+pub fn probe() -> ExitCode {
+    let limit = Rlimit { current: Some(2), maximum: Some(2) };
+    let bounded = rustix::process::setrlimit(Resource::Cpu, limit)
+        .and_then(|()| rustix::process::set_parent_process_death_signal(Some(Signal::KILL)));
+    // Whoever asked has gone already, and its end was missed.
+    let orphaned = rustix::process::getppid() == Some(Pid::INIT);
+    match bounded {
+        Ok(()) if !orphaned && kvm::report_guest_loop().is_ok() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
 }
 

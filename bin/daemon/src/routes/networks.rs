@@ -86,7 +86,7 @@ fn endpoints(engine: &Engine, network: &str) -> Value {
         let endpoint = json!({
             "Name": container.name(),
             // As stable as the container: it has one endpoint.
-            "EndpointID": hex::encode(Sha256::digest(format!("endpoint {}", container.id))),
+            "EndpointID": hex::encode(Sha256::digest(format!("cofferdam endpoint {}", container.id))),
             "MacAddress": bridge.map(|at| at.mac.as_str()).unwrap_or_default(),
             "IPv4Address": address,
             "IPv6Address": "",
