@@ -8,6 +8,7 @@ use crate::InvalidDigest;
 
 /// An image operation failed. [`Error::kind`] says what kind of answer it deserves.
 #[derive(Debug, thiserror::Error)]
+#[allow(clippy::error_impl_error, reason = "every crate has one and is named before it: image::Error")]
 pub enum Error {
     /// The text names no image.
     #[error(transparent)]

@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use crate::blobs::Blobs;
 use crate::config::ImageConfig;
+use crate::durable::{Durable, verifies};
 use crate::error::IoContext;
 use crate::layers::chain_ids;
 use crate::leases::Item;
@@ -53,6 +54,21 @@ impl Stored {
         })
     }
 
+    /// Verifies the blobs that a crash of the machine may have damaged. One that is not there is no fault: a pull
+    /// does not fetch the blob of a layer that is unpacked already.
+    fn verify(self, blobs: &Blobs, durable: &Durable) -> Result<Self, Error> {
+        for item in self.items() {
+            if let Item::Blob(digest) = &item
+                && durable.is_doubtful(&item)
+                && blobs.size(digest).is_some()
+                && !verifies(&blobs.path(digest), digest)
+            {
+                return Err(Error::document(digest.to_string(), "damaged by a crash"));
+            }
+        }
+        Ok(self)
+    }
+
     /// Everything in the store that belongs to it.
     pub(crate) fn items(&self) -> impl Iterator<Item = Item> + '_ {
         let blobs = self.manifest.layers.iter().map(|layer| &layer.digest);
@@ -70,7 +86,7 @@ pub(crate) struct Catalog {
 
 impl Catalog {
     /// Reads `index.json`. An image whose documents are damaged is left out with a warning: the others still work.
-    pub(crate) fn load(root: &Path, blobs: &Blobs) -> Result<Self, Error> {
+    pub(crate) fn load(root: &Path, blobs: &Blobs, durable: &Durable) -> Result<Self, Error> {
         let path = root.join("index.json");
         let data = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -80,7 +96,7 @@ impl Catalog {
             serde_json::from_slice(&data).map_err(|error| Error::document(path.display().to_string(), error))?;
         let mut catalog = Self::default();
         for entry in index.manifests {
-            let stored = match Stored::read(blobs, &entry.digest) {
+            let stored = match Stored::read(blobs, &entry.digest).and_then(|stored| stored.verify(blobs, durable)) {
                 Ok(stored) => stored,
                 Err(error) => {
                     tracing::warn!(manifest = %entry.digest, %error, "leaving a damaged image out");
@@ -96,9 +112,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Writes `index.json`; with `content` after everything that it points at, so that a crash, even of the machine,
-    /// never leaves a name for content that is not there.
-    pub(crate) fn save(&self, root: &Path, content: bool) -> Result<(), Error> {
+    /// Replaces `index.json`. File systems write a file's data before a rename that replaces another by it.
+    pub(crate) fn save(&self, root: &Path) -> Result<(), Error> {
         let path = root.join("index.json");
         let mut named: HashMap<&Digest, Vec<&Reference>> = HashMap::new();
         for (name, id) in &self.names {
@@ -127,11 +142,6 @@ impl Catalog {
         let json = serde_json::to_vec_pretty(&index).map_err(|error| Error::document("index.json", error))?;
         let mut file = NamedTempFile::new_in(root.join("tmp")).at(root)?;
         file.write_all(&json).at(&path)?;
-        if content {
-            rustix::fs::syncfs(&file).at(&path)?;
-        } else {
-            file.as_file().sync_all().at(&path)?;
-        }
         file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
         Ok(())
     }

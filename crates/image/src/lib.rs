@@ -11,8 +11,9 @@
 //! tmp/                       whatever is not finished; emptied at start
 //! ```
 //!
-//! Everything is written under `tmp/` and renamed when complete, and `index.json` is replaced last, after a `syncfs`:
-//! a crash leaves what was there before. What the index does not lead to is removed at start.
+//! Everything is written under `tmp/` and renamed when complete, and `index.json` is replaced last: a crash of the
+//! daemon leaves what was there before. What a crash of the machine may have damaged is verified at the next start
+//! (`durable.json`). What the index does not lead to is removed at start.
 //!
 //! ```text
 //! pull (registry) ─┐                                        ┌─► lower_dirs  → overlay (process level)
@@ -34,6 +35,7 @@ mod blobs;
 mod changes;
 mod config;
 mod digest;
+mod durable;
 mod erofs;
 mod error;
 mod fuzz;

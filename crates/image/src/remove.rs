@@ -116,7 +116,7 @@ impl ImageStore {
             return Ok(Pruned::default());
         }
         let (mut pruned, freed) = self
-            .change(false, move |catalog| {
+            .change(move |catalog| {
                 let (mut pruned, mut freed) = (Pruned::default(), Vec::<Item>::new());
                 for plan in plans {
                     for name in plan.untag {

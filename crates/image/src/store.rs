@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 use crate::blobs::Blobs;
+use crate::durable::Durable;
 use crate::error::IoContext;
 use crate::image::HistoryLine;
 use crate::index::{Catalog, Stored};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub blobs: Blobs,
     pub layers: Layers,
     pub leases: Arc<Leases>,
+    pub durable: Durable,
     pub downloads: Semaphore,
     pub unpacks: Semaphore,
     catalog: Mutex<Catalog>,
@@ -64,7 +66,8 @@ impl ImageStore {
         fs::write(&layout, br#"{"imageLayoutVersion":"1.0.0"}"#).at(&layout)?;
         let blobs = Blobs::open(root, &temporary)?;
         let layers = Layers::open(root, &temporary)?;
-        let catalog = Catalog::load(root, &blobs)?;
+        let durable = Durable::open(root);
+        let catalog = Catalog::load(root, &blobs, &durable)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let shared = Shared {
             root: root.to_owned(),
@@ -72,6 +75,7 @@ impl ImageStore {
             blobs,
             layers,
             leases: Arc::default(),
+            durable,
             downloads: Semaphore::new(DOWNLOADS),
             unpacks: Semaphore::new(cores.clamp(1, 4)),
             catalog: Mutex::new(catalog),
@@ -81,6 +85,11 @@ impl ImageStore {
         let store = Self { shared: Arc::new(shared) };
         let everything = store.everything();
         store.collect(&store.catalog(), everything);
+        // Layers that a crash of the machine may have damaged are unpacked again when they are needed.
+        let doubtful = store.everything().into_iter().filter(|item| !matches!(item, Item::Blob(_)));
+        let doubtful: Vec<_> = doubtful.filter(|item| store.shared.durable.is_doubtful(item)).collect();
+        store.collect(&Catalog::default(), doubtful);
+        store.shared.durable.begin(store.everything().into_iter())?;
         Ok(store)
     }
 
@@ -139,7 +148,7 @@ impl ImageStore {
             return Err(Error::InvalidReference(crate::InvalidReference::Format));
         }
         let (id, name) = (image.id().clone(), name.clone());
-        self.change(false, move |catalog| {
+        self.change(move |catalog| {
             if !catalog.images.contains_key(&id) {
                 return Err(Error::NoSuchImage(id.to_string()));
             }
@@ -198,11 +207,9 @@ impl ImageStore {
         info.size
     }
 
-    /// Changes the catalog: on disk first, then for everybody. `content` says whether new content must be on disk
-    /// before the index leads to it.
+    /// Changes the catalog: on disk first, then for everybody.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
-        content: bool,
         apply: impl FnOnce(&mut Catalog) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let store = self.clone();
@@ -213,7 +220,7 @@ impl ImageStore {
             let result = apply(&mut catalog)?;
             let store = store.clone();
             blocking("saving the index", move || {
-                catalog.save(&store.shared.root, content)?;
+                catalog.save(&store.shared.root)?;
                 *lock(&store.shared.catalog) = catalog;
                 Ok(result)
             })
@@ -230,7 +237,7 @@ impl ImageStore {
     ) -> Result<(Image, Vec<(Reference, Digest)>), Error> {
         let id = stored.id.clone();
         let lost = self
-            .change(true, move |catalog| {
+            .change(move |catalog| {
                 let id = stored.id.clone();
                 catalog.images.entry(id.clone()).or_insert_with(|| Arc::new(stored));
                 let mut lost = Vec::new();
@@ -244,6 +251,14 @@ impl ImageStore {
                 Ok(lost)
             })
             .await?;
+        let store = self.clone();
+        // Nobody waits for the disk.
+        tokio::task::spawn_blocking(move || {
+            let items: Vec<_> = store.catalog().images.values().flat_map(|stored| stored.items().collect::<Vec<_>>()).collect();
+            if let Err(error) = store.shared.durable.sync(items.into_iter()) {
+                tracing::warn!(%error, "cannot bring images to disk");
+            }
+        });
         let image = self.get(&id).ok_or_else(|| Error::NoSuchImage(id.to_string()))?;
         Ok((image, lost))
     }

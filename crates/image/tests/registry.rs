@@ -1,5 +1,7 @@
 //! Pulling from a real registry on loopback: Debian's `docker-registry`.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;

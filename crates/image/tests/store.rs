@@ -1,5 +1,7 @@
 //! Loading, importing, looking up and removing images.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;
@@ -296,4 +298,31 @@ async fn an_image_without_layers_works() {
     } else {
         println!("skipped: EROFS needs root and mkfs.erofs");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_the_machine_is_healed() {
+    let place = Place::new();
+    load(&place, old_docker_archive("good:1", &[&tar(&[("a", b"1")])])).await.unwrap();
+    load(&place, old_docker_archive("bad:1", &[&tar(&[("b", b"2")])])).await.unwrap();
+    let root = place.directory.path().join("images");
+    let [good, bad] = ["good:1", "bad:1"].map(|name| place.store.resolve(name).unwrap());
+    let (good_layer, bad_id) = (place.store.lower_dirs(&good).await.unwrap(), bad.id().hex());
+    // As if the power had gone before anything reached the disk: a layer's file and a configuration are damaged.
+    for _ in 0..100 {
+        if root.join("durable.json").exists() && place.count("tmp") == 0 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    fs::write(good_layer[0].join("a"), "").unwrap();
+    let config = root.join("blobs/sha256").join(bad_id);
+    let damaged = fs::read_to_string(&config).unwrap().replace("PATH=/bin", "PATH=/BIN");
+    fs::write(&config, damaged).unwrap();
+    fs::write(root.join("durable.json"), r#"{"boot":"another","blobs":[],"layers":[]}"#).unwrap();
+    let place = place.reopen();
+    assert!(place.store.resolve("bad:1").is_err());
+    let good = place.store.resolve("good:1").unwrap();
+    let lower = place.store.lower_dirs(&good).await.unwrap();
+    assert_eq!(fs::read(lower[0].join("a")).unwrap(), b"1");
 }

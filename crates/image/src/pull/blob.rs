@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use tokio::sync::mpsc;
 
 use crate::blobs::BlobWriter;
@@ -79,7 +80,12 @@ impl ImageStore {
         let name = registry.oci_name(&digest);
         // Only the digest: other addresses in a manifest are a stranger's choice of whom we talk to.
         let response = registry.client.pull_blob_stream(&name, digest.as_str()).await;
-        let mut stream = response.map_err(|error| self.classify(registry.error(error)))?.stream;
+        let mut stream = response
+            .map_err(|error| match is_passing(&error) {
+                true => Failure::Passing(registry.error(error)),
+                false => Failure::Final(registry.error(error)),
+            })?
+            .stream;
         let writer = self.shared.blobs.writer().map_err(Failure::Final)?;
         let (sender, receiver) = mpsc::channel(32);
         let writing = tokio::spawn(blocking("writing a blob", move || write(writer, receiver)));
@@ -134,12 +140,17 @@ impl ImageStore {
         progress.layer(&id, LayerStatus::DownloadComplete);
         Ok(())
     }
+}
 
-    fn classify(&self, error: Error) -> Failure {
-        match error {
-            Error::Registry { .. } => Failure::Passing(error),
-            error => Failure::Final(error),
+/// Whether the registry may answer otherwise in a while.
+fn is_passing(error: &OciDistributionError) -> bool {
+    match error {
+        OciDistributionError::RequestError(_) | OciDistributionError::IoError(_) => true,
+        OciDistributionError::ServerError { code, .. } => *code == 429 || *code >= 500,
+        OciDistributionError::RegistryError { envelope, .. } => {
+            envelope.errors.iter().any(|error| error.code == OciErrorCode::Toomanyrequests)
         }
+        _ => false,
     }
 }
 
@@ -153,5 +164,5 @@ fn write(mut writer: BlobWriter, mut chunks: mpsc::Receiver<bytes::Bytes>) -> Re
 }
 
 fn is_digest_error(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<oci_client::errors::DigestError>())
+    error.get_ref().is_some_and(|inner| inner.is::<DigestError>())
 }

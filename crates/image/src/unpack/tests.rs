@@ -22,7 +22,8 @@ impl Tar {
         header.set_size(data.len() as u64);
         header.set_mode(0o644);
         header.set_mtime(1_000_000);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         change(&mut header);
         header.set_cksum();
         self.0.extend_from_slice(header.as_bytes());
