@@ -71,7 +71,9 @@ fn lock_soon(file: &File) -> Result<(), TryLockError> {
     let end = Instant::now() + PATIENCE;
     loop {
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             result => return result,
         }
     }

@@ -55,3 +55,40 @@ pub mod fuzz {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::stdcopy::{Decoder, Stream, encode};
+
+    proptest! {
+        #[test]
+        fn no_input_upsets_the_parsers(data in proptest::collection::vec(any::<u8>(), 0..256)) {
+            crate::fuzz::fuzz_filters(&data);
+            crate::fuzz::fuzz_stdcopy(&data);
+            crate::fuzz::fuzz_version(&data);
+        }
+
+        #[test]
+        fn framed_output_arrives_whole(
+            payload in proptest::collection::vec(any::<u8>(), 0..64),
+            cuts in proptest::collection::vec(1usize..9, 1..64),
+        ) {
+            let wire = encode(Stream::Stdout, &payload);
+            let (mut decoder, mut seen, mut rest) = (Decoder::default(), Vec::new(), wire.as_slice());
+            for cut in cuts.iter().cycle() {
+                let (piece, left) = rest.split_at((*cut).min(rest.len()));
+                decoder.push(piece);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    seen.extend(frame.payload);
+                }
+                rest = left;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(seen, payload);
+        }
+    }
+}

@@ -47,6 +47,12 @@ impl ApiVersion {
         self >= Self::v1(50)
     }
 
+    /// Whether clients warn when `/info` does not say that bridged traffic passes iptables (before 1.50).
+    #[must_use]
+    pub fn warns_of_bridge_filter(self) -> bool {
+        self < Self::v1(50)
+    }
+
     /// Whether `/events` no longer repeats `status`, `id` and `from` (since 1.52).
     #[must_use]
     pub fn drops_legacy_event_fields(self) -> bool {

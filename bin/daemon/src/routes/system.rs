@@ -15,9 +15,11 @@ use cofferdam_api::models::{
 use cofferdam_api::{ApiVersion, Info, InfoExtension, Version};
 use cofferdam_model::Isolation;
 use cofferdam_sys::cgroup::Hierarchy;
+use serde_json::Value;
 
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
+use crate::server::Api;
 
 /// This group's routes.
 pub fn router() -> Router<Shared> {
@@ -103,12 +105,19 @@ fn arch() -> &'static str {
     }
 }
 
-async fn info(State(engine): State<Shared>) -> ApiResult<Json<Info>> {
+async fn info(State(engine): State<Shared>, Api(version): Api) -> ApiResult<Json<Value>> {
     let images = i64::try_from(super::images::all(&engine).await?.len()).unwrap_or(i64::MAX);
     let describe = move || Info { system: system_info(&engine, images), cofferdam: Some(extension(&engine)) };
     // Reads a dozen small files.
     let info = tokio::task::spawn_blocking(describe).await;
-    Ok(Json(info.map_err(|error| ApiError::internal(error.to_string()))?))
+    let info = info.map_err(|error| ApiError::internal(error.to_string()))?;
+    let mut json = serde_json::to_value(info).map_err(|error| ApiError::internal(error.to_string()))?;
+    if version.warns_of_bridge_filter() {
+        // Our rules do not need it.
+        json["BridgeNfIptables"] = true.into();
+        json["BridgeNfIp6tables"] = true.into();
+    }
+    Ok(Json(json))
 }
 
 fn system_info(engine: &Engine, images: i64) -> SystemInfo {
