@@ -1,6 +1,5 @@
 //! Progress of pull, load and import: bars on a terminal, plain lines elsewhere.
 
-use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 
 use cofferdam_client::{JsonLines, Progress};
@@ -23,13 +22,13 @@ pub async fn show(mut lines: JsonLines<Progress>, sink: Sink) -> anyhow::Result<
     let mut last = None;
     while let Some(line) = lines.next().await? {
         if let Some(message) = failure(&line) {
-            screen.finish();
+            screen.finish()?;
             anyhow::bail!(message);
         }
         last = line.stream.clone().or(line.status.clone()).or(last);
         screen.show(&line)?;
     }
-    screen.finish();
+    screen.finish()?;
     Ok(last)
 }
 
@@ -59,7 +58,14 @@ fn plain(line: &Progress) -> Option<String> {
 enum Screen {
     Nowhere,
     Plain(Sink),
-    Bars { all: MultiProgress, by_id: HashMap<String, ProgressBar>, sink: Sink },
+    Bars(Bars),
+}
+
+/// What moves, in the order of its appearance.
+struct Bars {
+    all: MultiProgress,
+    by_id: Vec<(String, ProgressBar)>,
+    sink: Sink,
 }
 
 impl Screen {
@@ -70,54 +76,69 @@ impl Screen {
             Sink::Stderr if std::io::stderr().is_terminal() => ProgressDrawTarget::stderr(),
             plain => return Self::Plain(plain),
         };
-        Self::Bars { all: MultiProgress::with_draw_target(target), by_id: HashMap::new(), sink }
+        Self::Bars(Bars { all: MultiProgress::with_draw_target(target), by_id: Vec::new(), sink })
     }
 
     fn show(&mut self, line: &Progress) -> std::io::Result<()> {
         match self {
             Self::Nowhere => Ok(()),
             Self::Plain(sink) => write(*sink, &plain(line).unwrap_or_default()),
-            Self::Bars { all, by_id, sink } => {
-                let id = line.id.as_deref().unwrap_or_default();
-                // Layers have bars; a tag's or an image's line is said once.
-                let Some(detail) = line.detail.filter(|_| !id.is_empty()) else {
-                    let text = plain(line).unwrap_or_default();
-                    return all.suspend(|| write(*sink, &text));
-                };
-                let bar = by_id.entry(id.to_owned()).or_insert_with(|| {
-                    let bar = all.add(ProgressBar::no_length());
-                    bar.set_prefix(id.to_owned());
-                    bar
-                });
-                let status = line.status.clone().unwrap_or_default();
-                match (detail.current, detail.total) {
-                    (Some(current), Some(total)) => {
-                        bar.set_style(style(
-                            "{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}",
-                        ));
-                        bar.set_length(total);
-                        bar.set_position(current);
-                    }
-                    (Some(current), None) => {
-                        bar.set_style(style("{prefix}: {msg} {decimal_bytes}"));
-                        bar.set_position(current);
-                    }
-                    (None, _) => bar.set_style(style("{prefix}: {msg}")),
-                }
-                bar.set_message(status);
-                bar.tick();
-                Ok(())
-            }
+            Self::Bars(bars) => bars.show(line),
         }
     }
 
-    /// Leaves what was drawn where it is.
-    fn finish(&mut self) {
-        if let Self::Bars { by_id, .. } = self {
-            for bar in by_id.values() {
-                bar.abandon();
-            }
+    fn finish(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Bars(bars) => bars.settle(),
+            _ => Ok(()),
         }
+    }
+}
+
+impl Bars {
+    fn show(&mut self, line: &Progress) -> std::io::Result<()> {
+        let id = line.id.as_deref().unwrap_or_default();
+        // Layers have bars; a line about the whole comes before or after them.
+        let Some(detail) = line.detail.filter(|_| !id.is_empty()) else {
+            self.settle()?;
+            return write(self.sink, &plain(line).unwrap_or_default());
+        };
+        let bar = self.bar(id);
+        match (detail.current, detail.total) {
+            (Some(current), Some(total)) => {
+                bar.set_style(style("{prefix}: {msg} [{bar:40}] {decimal_bytes}/{decimal_total_bytes}"));
+                bar.set_length(total);
+                bar.set_position(current);
+            }
+            (Some(current), None) => {
+                bar.set_style(style("{prefix}: {msg} {decimal_bytes}"));
+                bar.set_position(current);
+            }
+            (None, _) => bar.set_style(style("{prefix}: {msg}")),
+        }
+        bar.set_message(line.status.clone().unwrap_or_default());
+        bar.tick();
+        Ok(())
+    }
+
+    fn bar(&mut self, id: &str) -> ProgressBar {
+        if let Some((_, bar)) = self.by_id.iter().find(|(known, _)| known == id) {
+            return bar.clone();
+        }
+        let bar = ProgressBar::no_length().with_style(style("{prefix}: {msg}")).with_prefix(id.to_owned());
+        let bar = self.all.add(bar);
+        self.by_id.push((id.to_owned(), bar.clone()));
+        bar
+    }
+
+    /// The bars become lines, and what follows stands below them.
+    fn settle(&mut self) -> std::io::Result<()> {
+        let mut lines = String::new();
+        for (id, bar) in self.by_id.drain(..) {
+            lines += &format!("{id}: {}\n", bar.message());
+            bar.finish_and_clear();
+        }
+        write(self.sink, &lines)
     }
 }
 

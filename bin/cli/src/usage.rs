@@ -15,8 +15,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Refus
     if arguments.iter().any(sets_boolean) {
         command = with_boolean_values(command);
     }
-    let matches = command.try_get_matches_from_mut(arguments).map_err(|error| refuse(&error))?;
-    Cli::from_arg_matches(&matches).map_err(|error| refuse(&error))
+    let matches = command.try_get_matches_from_mut(&arguments).map_err(|error| refuse(&error, &arguments))?;
+    Cli::from_arg_matches(&matches).map_err(|error| refuse(&error, &arguments))
 }
 
 /// `--rm=false`, `-d=true`
@@ -60,7 +60,7 @@ pub struct Refusal {
     pub code: i32,
 }
 
-fn refuse(error: &clap::Error) -> Refusal {
+fn refuse(error: &clap::Error, arguments: &[OsString]) -> Refusal {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let help = error.render();
@@ -76,14 +76,13 @@ fn refuse(error: &clap::Error) -> Refusal {
         _ => {}
     }
     let (message, code) = say(error);
-    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
     let near = match error.get(ContextKind::SuggestedSubcommand).or(error.get(ContextKind::SuggestedArg)) {
         Some(ContextValue::String(near)) => near.clone(),
         Some(ContextValue::Strings(near)) => near.join(" or "),
         _ => String::new(),
     };
     let hint = if near.is_empty() { near } else { format!("hint: did you mean {near}?\n") };
-    Refusal { text: format!("cofferdam: {message}\n{hint}See '{} --help'.\n", verb(&usage)), code }
+    Refusal { text: format!("cofferdam: {message}\n{hint}See '{} --help'.\n", verb(arguments)), code }
 }
 
 /// The message and the exit code: 125 for flags, 1 for everything else, as Docker's.
@@ -130,12 +129,18 @@ fn say(error: &clap::Error) -> (String, i32) {
     }
 }
 
-/// `cofferdam run`, from a usage line.
-fn verb(usage: &str) -> String {
-    let words = usage.split_whitespace().skip_while(|word| *word != "cofferdam");
-    let words: Vec<&str> =
-        words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase())).collect();
-    if words.is_empty() { "cofferdam".to_owned() } else { words.join(" ") }
+/// `cofferdam container run`: the commands among the arguments.
+fn verb(arguments: &[OsString]) -> String {
+    let root = Cli::command();
+    let mut command = &root;
+    let mut path = "cofferdam".to_owned();
+    for argument in arguments.iter().skip(1) {
+        if let Some(found) = argument.to_str().and_then(|name| command.find_subcommand(name)) {
+            path = format!("{path} {}", found.get_name());
+            command = found;
+        }
+    }
+    path
 }
 
 #[cfg(test)]
@@ -185,6 +190,7 @@ mod tests {
             text.starts_with("cofferdam: invalid argument \"5x\" for --memory <BYTES>: invalid size"),
             "{text}"
         );
+        assert!(say("cofferdam container ls --filter x").ends_with("See 'cofferdam container ls --help'.\n"));
         assert!(say("cofferdam imagse").contains(" images "), "{}", say("cofferdam imagse"));
     }
 

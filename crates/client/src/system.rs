@@ -46,7 +46,7 @@ impl Client {
         self.get("/events").query(&query).lines().await
     }
 
-    /// What takes how much space.
+    /// What takes how much space, by kind (as since API 1.52).
     pub async fn disk_usage(&self) -> Result<Document<serde_json::Value>, ClientError> {
         self.get("/system/df").document().await
     }

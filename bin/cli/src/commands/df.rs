@@ -45,36 +45,25 @@ impl Arguments {
 }
 
 fn rows(usage: &Value) -> Vec<Row> {
-    let list = |key: &str| usage[key].as_array().cloned().unwrap_or_default();
-    let number = |value: &Value| value.as_i64().unwrap_or(0);
-    let (images, containers, volumes) = (list("Images"), list("Containers"), list("Volumes"));
-    let used = |image: &&Value| number(&image["Containers"]) > 0;
-    let image_space = number(&usage["LayersSize"]);
-    let in_use: i64 = images.iter().filter(used).map(|image| number(&image["Size"])).sum();
-    let running =
-        |container: &&Value| matches!(container["State"].as_str(), Some("running" | "paused" | "restarting"));
-    let container_space: i64 = containers.iter().map(|container| number(&container["SizeRw"])).sum();
-    let idle: i64 =
-        containers.iter().filter(|c| !running(c)).map(|container| number(&container["SizeRw"])).sum();
-    let volume_space: i64 = volumes.iter().map(|volume| number(&volume["UsageData"]["Size"]).max(0)).sum();
-    let row = |name: &str, total: usize, active: usize, space: i64, reclaimable: i64| {
-        let reclaimable = reclaimable.clamp(0, space.max(0));
+    let row = |name: &str, key: &str| {
+        let number = |field: &str| usage[key][field].as_i64().unwrap_or(0).max(0);
+        let (space, reclaimable) = (number("TotalSize"), number("Reclaimable"));
         let share = match space {
-            ..=0 => String::new(),
+            0 => String::new(),
             space => format!(" ({}%)", reclaimable.saturating_mul(100) / space),
         };
         Row::default()
             .with("Type", name)
-            .with("TotalCount", total.to_string())
-            .with("Active", active.to_string())
+            .with("TotalCount", number("TotalCount").to_string())
+            .with("Active", number("ActiveCount").to_string())
             .with("Size", human_size(space as f64, 4))
             .with("Reclaimable", format!("{}{share}", human_size(reclaimable as f64, 4)))
     };
     vec![
-        row("Images", images.len(), images.iter().filter(used).count(), image_space, image_space - in_use),
-        row("Containers", containers.len(), containers.iter().filter(running).count(), container_space, idle),
-        row("Local Volumes", volumes.len(), 0, volume_space, volume_space),
-        row("Build Cache", 0, 0, 0, 0),
+        row("Images", "ImageUsage"),
+        row("Containers", "ContainerUsage"),
+        row("Local Volumes", "VolumeUsage"),
+        row("Build Cache", "BuildCacheUsage"),
     ]
 }
 
@@ -85,10 +74,8 @@ mod tests {
     #[test]
     fn the_table_is_dockers() {
         let usage = serde_json::json!({
-            "LayersSize": 2_000_000,
-            "Images": [{"Size": 500_000, "Containers": 1}, {"Size": 1_500_000, "Containers": 0}],
-            "Containers": [{"State": "running", "SizeRw": 10}, {"State": "exited", "SizeRw": 30}],
-            "Volumes": null,
+            "ImageUsage": {"TotalCount": 2, "ActiveCount": 1, "TotalSize": 2_000_000, "Reclaimable": 1_500_000},
+            "ContainerUsage": {"TotalCount": 2, "ActiveCount": 1, "TotalSize": 40, "Reclaimable": 30},
         });
         let want = "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE\n\
                     Images          2         1         2MB       1.5MB (75%)\n\
