@@ -32,10 +32,11 @@ const QMP_TIME: Duration = Duration::from_secs(20);
 /// The most threads of a worker: one for each virtual CPU and this many for disks and the rest.
 const EXTRA_THREADS: u64 = 80;
 
-/// Memory that QEMU itself uses beside the guest's: its code and heap, device queues, and the emulator's code cache.
+/// Memory that QEMU itself uses beside the guest's: its code and heap, device queues, the kernel and RAM disk that it
+/// keeps for a reset (74 MiB), and the emulator's code cache.
 #[must_use]
 pub fn memory_overhead(kvm: bool) -> u64 {
-    let own: u64 = 96;
+    let own: u64 = 160;
     (own + if kvm { 0 } else { command::TCG_CODE_MIB }) << 20
 }
 
