@@ -134,6 +134,10 @@ fn hint(error: &anyhow::Error) -> Option<String> {
                 .to_owned(),
         ),
         ClientError::Daemon { message, .. } => daemon_hint(message).map(str::to_owned),
+        ClientError::Connection(error) if error.is_parse() => Some(
+            "no daemon speaks HTTP there; a port with TLS wants DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+                .to_owned(),
+        ),
         _ => None,
     }
 }
@@ -146,6 +150,8 @@ fn daemon_hint(message: &str) -> Option<&'static str> {
         Some("'cofferdam ps -a' lists all containers")
     } else if has("no such image") {
         Some("'cofferdam images' lists what is here, 'cofferdam pull' and 'cofferdam image install' get more")
+    } else if has("pull access denied") || has("unauthorized") {
+        Some("'docker login' keeps credentials where they are found here, too")
     } else if has("is already in use by container") {
         Some("remove that container with 'cofferdam rm', rename it, or choose another --name")
     } else if has("is paused") {

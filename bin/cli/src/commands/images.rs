@@ -45,6 +45,7 @@ const LISTING: Listing = Listing {
         ("CreatedSince", "CREATED"),
         ("CreatedAt", "CREATED AT"),
         ("Size", "SIZE"),
+        ("VirtualSize", "SIZE"),
         ("Containers", "CONTAINERS"),
         ("SharedSize", "SHARED SIZE"),
         ("UniqueSize", "UNIQUE SIZE"),
@@ -153,6 +154,8 @@ fn row(image: &ImageSummary, name: Name, truncate: bool) -> Row {
         .with("CreatedSince", since(image.created))
         .with("CreatedAt", local(image.created))
         .with("Size", human_size(image.size as f64, 3))
+        // Its name before API 1.44; templates still use it.
+        .with("VirtualSize", human_size(image.size as f64, 3))
         .with("Containers", unknown(image.containers))
         .with("SharedSize", shared)
         .with("UniqueSize", unique)
