@@ -200,9 +200,11 @@ impl Scope {
 fn take_field(value: Value, field: &str) -> Result<Value, TemplateError> {
     let kind = match value {
         Value::Object(mut map) => {
-            return map
-                .remove(field)
-                .ok_or_else(|| TemplateError(format!("map has no entry for key {field:?}")));
+            // Docker's templates use Go's names, which differ from the API's at most in case: `ID` and `Id`.
+            let named = map.remove(field);
+            let other_case = || map.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(field));
+            let value = named.or_else(|| other_case().map(|(_, value)| value));
+            return value.ok_or_else(|| TemplateError(format!("map has no entry for key {field:?}")));
         }
         Value::Null => return error(format!("nil data; no entry for key {field:?}")),
         Value::String(_) => "string",

@@ -56,6 +56,7 @@ mod tests {
         for (text, want) in [
             ("plain", "plain"),
             ("{{.Name}}", "/web"),
+            ("{{.ID}}{{.name}}", "0123456789abcdef/web"),
             ("{{ .State.Pid }}{{.On}}", "42true"),
             ("{{.State.Running | json}}", "true"),
             ("{{json .State}}", r#"{"Pid":42,"Running":true}"#),
