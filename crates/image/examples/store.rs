@@ -8,7 +8,9 @@ use cofferdam_image::{ImageStore, Progress, ProgressSender, PullRequest};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let [root, verb, rest @ ..] = words.as_slice() else { return Err("usage: store ROOT VERB [NAME]".into()) };
+    let [root, verb, rest @ ..] = words.as_slice() else {
+        return Err("usage: store ROOT VERB [NAME]".into());
+    };
     let store = ImageStore::open(root.as_ref())?;
     let (sender, mut progress) = tokio::sync::mpsc::unbounded_channel::<Progress>();
     let printer = tokio::spawn(async move {

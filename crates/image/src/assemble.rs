@@ -64,9 +64,11 @@ impl ImageStore {
         };
         let staged = try_join_all(missing.iter().map(|&n| stage(n))).await?;
         for (&n, staged) in missing.iter().zip(staged) {
-            let lower = chain[..n].iter().rev().map(|layer| self.shared.layers.diff(layer)).collect::<Vec<_>>();
+            let lower =
+                chain[..n].iter().rev().map(|layer| self.shared.layers.diff(layer)).collect::<Vec<_>>();
             let (store, layer) = (self.clone(), chain[n].clone());
-            blocking("publishing a layer", move || store.shared.layers.publish(staged, &layer, &lower)).await?;
+            blocking("publishing a layer", move || store.shared.layers.publish(staged, &layer, &lower))
+                .await?;
             if !loading {
                 progress.layer(&name(n), LayerStatus::PullComplete);
             }

@@ -61,7 +61,9 @@ impl Blobs {
     /// Every blob's digest.
     pub(crate) fn list(&self) -> Vec<Digest> {
         let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
-        entries.filter_map(|entry| format!("sha256:{}", entry.ok()?.file_name().to_str()?).parse().ok()).collect()
+        entries
+            .filter_map(|entry| format!("sha256:{}", entry.ok()?.file_name().to_str()?).parse().ok())
+            .collect()
     }
 }
 

@@ -19,7 +19,17 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), Error> {
     let (instruction, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let (instruction, rest) = (instruction.to_ascii_uppercase(), rest.trim());
     let known = [
-        "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "ONBUILD", "SHELL", "STOPSIGNAL", "USER", "VOLUME",
+        "CMD",
+        "ENTRYPOINT",
+        "ENV",
+        "EXPOSE",
+        "HEALTHCHECK",
+        "LABEL",
+        "ONBUILD",
+        "SHELL",
+        "STOPSIGNAL",
+        "USER",
+        "VOLUME",
         "WORKDIR",
     ];
     if !known.contains(&instruction.as_str()) {
@@ -45,7 +55,8 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), Error> {
             }
         }
         "VOLUME" => {
-            let list = json_words(rest).unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
+            let list =
+                json_words(rest).unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
             config.volumes.extend(list.into_iter().map(|path| (path, json!({}))));
         }
         "USER" => config.user = rest.to_owned(),
@@ -54,7 +65,10 @@ fn apply(config: &mut ContainerConfig, line: &str) -> Result<(), Error> {
         "ONBUILD" => config.on_build.push(rest.to_owned()),
         "SHELL" => {
             let shell = json_words(rest).filter(|words| !words.is_empty());
-            config.shell = Some(shell.ok_or_else(|| Error::Change("SHELL requires the arguments to be in JSON form".into()))?);
+            config.shell =
+                Some(shell.ok_or_else(|| {
+                    Error::Change("SHELL requires the arguments to be in JSON form".into())
+                })?);
         }
         _ => config.healthcheck = Some(healthcheck(rest)?),
     }
@@ -90,7 +104,9 @@ fn pairs(instruction: &str, text: &str) -> Result<Vec<(String, String)>, Error> 
         .into_iter()
         .map(|word| match word.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(Error::Change(format!("syntax error in {instruction}: {word:?}: must be of the form name=value"))),
+            _ => Err(Error::Change(format!(
+                "syntax error in {instruction}: {word:?}: must be of the form name=value"
+            ))),
         })
         .collect()
 }
@@ -134,7 +150,8 @@ fn unquote(text: &str) -> String {
 
 fn exposed(port: &str) -> Result<String, Error> {
     let (numbers, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-    let good = numbers.split('-').all(|number| number.parse::<u16>().is_ok()) && numbers.split('-').count() <= 2;
+    let good =
+        numbers.split('-').all(|number| number.parse::<u16>().is_ok()) && numbers.split('-').count() <= 2;
     if !good || !matches!(protocol, "tcp" | "udp" | "sctp") {
         return Err(Error::Change(format!("invalid containerPort: {port}")));
     }

@@ -118,7 +118,10 @@ impl ImageConfig {
         let config: Self =
             serde_json::from_slice(data).map_err(|error| Error::document("image configuration", error))?;
         if config.rootfs.kind != "layers" {
-            return Err(Error::document("image configuration", "not a container image: rootfs has no layers"));
+            return Err(Error::document(
+                "image configuration",
+                "not a container image: rootfs has no layers",
+            ));
         }
         if config.rootfs.diff_ids.len() > crate::MAX_LAYERS {
             return Err(Error::document("image configuration", "max depth exceeded"));
@@ -185,7 +188,8 @@ mod tests {
     #[test]
     fn what_is_no_image_is_refused() {
         let windows = r#"{"os":"windows","rootfs":{"type":"layers","diff_ids":[]}}"#;
-        for bad in ["", "[]", "{}", r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../../x"]}}"#, windows] {
+        for bad in ["", "[]", "{}", r#"{"rootfs":{"type":"layers","diff_ids":["sha256:../../x"]}}"#, windows]
+        {
             assert!(ImageConfig::parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }

@@ -80,7 +80,9 @@ impl Durable {
         let path = self.root.join("durable.json");
         let json = serde_json::to_vec(&record).map_err(|error| Error::document("durable.json", error))?;
         let new = self.root.join("durable.json.new");
-        File::create(&new).and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_all())).at(&new)?;
+        File::create(&new)
+            .and_then(|mut file| file.write_all(&json).and_then(|()| file.sync_all()))
+            .at(&new)?;
         fs::rename(&new, &path).at(&path)
     }
 }

@@ -53,7 +53,11 @@ impl ImageStore {
         fs::create_dir(&mount).at(&mount)?;
         let mut command = Command::new(MKFS);
         command.args(["--quiet", "-U"]).arg(uuid(image.id()));
-        let sparse = image.stored.chain.iter().any(|layer| self.shared.layers.info(layer).is_ok_and(|info| info.sparse));
+        let sparse = image
+            .stored
+            .chain
+            .iter()
+            .any(|layer| self.shared.layers.info(layer).is_ok_and(|info| info.sparse));
         if sparse {
             command.arg("--chunksize=65536");
         }
@@ -69,8 +73,13 @@ impl ImageStore {
             if words.contains("No space left on device") {
                 return Err(Error::NoSpace(self.shared.root.clone()));
             }
-            let tail = words.char_indices().rev().nth(999).map_or(words.as_str(), |(start, _)| &words[start..]);
-            return Err(Error::Tool { program: MKFS, status: result.status.to_string(), stderr: tail.to_owned() });
+            let tail =
+                words.char_indices().rev().nth(999).map_or(words.as_str(), |(start, _)| &words[start..]);
+            return Err(Error::Tool {
+                program: MKFS,
+                status: result.status.to_string(),
+                stderr: tail.to_owned(),
+            });
         }
         let path = self.erofs_path(image.id());
         fs::rename(&output, &path).at(&path)

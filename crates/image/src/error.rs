@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::reference::InvalidReference;
 use crate::InvalidDigest;
+use crate::reference::InvalidReference;
 
 /// An image operation failed. [`Error::kind`] says what kind of answer it deserves.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,8 @@ pub fn fuzz_unpack(data: &[u8], scratch: &Path) {
 /// Loads an archive into a store below `scratch`; a failure must leave no image and no blob.
 pub fn fuzz_load(data: &[u8], scratch: &Path) {
     let store = ImageStore::open(&scratch.join("images")).expect("the scratch directory is writable");
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O always builds");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime without I/O always builds");
     let archive = std::io::Cursor::new(data.to_vec());
     if runtime.block_on(store.load(archive, &ProgressSender::none())).is_err() {
         let Catalog { images, .. } = store.catalog();
@@ -42,5 +43,42 @@ pub fn fuzz_documents(data: &[u8]) {
     let _config = ImageConfig::parse(data);
     if let Ok(Document::Index(index)) = Document::parse(data) {
         let _chosen = index.select(&Platform::host());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn any_archive_is_survived(
+            files in proptest::collection::vec(
+                ("manifest.json|index.json|c|l/layer|blobs/sha256/[0a]{64}|\\.\\./x", "[\\[\\]{}\":,a-zA-Z0-9]{0,120}"), 0..6),
+        ) {
+            let mut archive = tar::Builder::new(Vec::new());
+            for (name, data) in &files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(data.len() as u64);
+                header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+                header.set_cksum();
+                archive.append(&header, data.as_bytes()).unwrap();
+            }
+            super::fuzz_load(&archive.into_inner().unwrap(), TempDir::new().unwrap().path());
+        }
+
+        #[test]
+        fn any_document_is_survived(text in "\\{(\"(schemaVersion|config|layers|manifests|rootfs|diff_ids|type)\":(2|null|\\[\\]|\\{\\}|\"layers\"),?){0,5}\\}") {
+            super::fuzz_documents(text.as_bytes());
+        }
+
+        #[test]
+        fn any_bytes_are_survived(data in proptest::collection::vec(any::<u8>(), 0..1024)) {
+            super::fuzz_documents(&data);
+            super::fuzz_load(&data, TempDir::new().unwrap().path());
+        }
     }
 }

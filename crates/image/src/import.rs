@@ -66,13 +66,15 @@ impl ImageStore {
         config.variant = platform.variant.unwrap_or_default();
         config.comment.clone_from(&message);
         config.rootfs = RootFs { kind: "layers".into(), diff_ids: vec![staged.diff_id.clone()] };
-        config.history = vec![History { created: config.created.clone(), comment: message, ..History::default() }];
+        config.history =
+            vec![History { created: config.created.clone(), comment: message, ..History::default() }];
         let media_type = staged.compression.layer_media_type();
         let chain = chain_ids(&config.rootfs.diff_ids);
         lease.hold(Item::Layer(chain[0].clone()));
         let (store, layer) = (self.clone(), chain[0].clone());
         blocking("publishing a layer", move || store.shared.layers.publish(staged, &layer, &[])).await?;
-        let json = serde_json::to_vec(&config).map_err(|error| Error::document("image configuration", error))?;
+        let json =
+            serde_json::to_vec(&config).map_err(|error| Error::document("image configuration", error))?;
         let layers = vec![Descriptor::new(media_type, blob.clone(), size)];
         let stored = self.describe(json, layers)?;
         let _all = self.lease_all(&stored);

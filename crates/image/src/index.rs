@@ -36,7 +36,10 @@ impl Stored {
     /// Reads an image by its manifest.
     pub(crate) fn read(blobs: &Blobs, manifest_digest: &Digest) -> Result<Self, Error> {
         let Document::Manifest(manifest) = Document::parse(&blobs.read(manifest_digest)?)? else {
-            return Err(Error::document(manifest_digest.to_string(), "an index where a manifest is expected"));
+            return Err(Error::document(
+                manifest_digest.to_string(),
+                "an index where a manifest is expected",
+            ));
         };
         let config = ImageConfig::parse(&blobs.read(&manifest.config.digest)?)?;
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -92,17 +95,18 @@ impl Catalog {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
             data => data.at(&path)?,
         };
-        let index: Index =
-            serde_json::from_slice(&data).map_err(|error| Error::document(path.display().to_string(), error))?;
+        let index: Index = serde_json::from_slice(&data)
+            .map_err(|error| Error::document(path.display().to_string(), error))?;
         let mut catalog = Self::default();
         for entry in index.manifests {
-            let stored = match Stored::read(blobs, &entry.digest).and_then(|stored| stored.verify(blobs, durable)) {
-                Ok(stored) => stored,
-                Err(error) => {
-                    tracing::warn!(manifest = %entry.digest, %error, "leaving a damaged image out");
-                    continue;
-                }
-            };
+            let stored =
+                match Stored::read(blobs, &entry.digest).and_then(|stored| stored.verify(blobs, durable)) {
+                    Ok(stored) => stored,
+                    Err(error) => {
+                        tracing::warn!(manifest = %entry.digest, %error, "leaving a damaged image out");
+                        continue;
+                    }
+                };
             let name = entry.annotations.as_ref().and_then(|annotations| annotations.get(REF_NAME));
             if let Some(name) = name.and_then(|name| name.parse().ok()) {
                 catalog.names.insert(name, stored.id.clone());
@@ -128,7 +132,8 @@ impl Catalog {
                 "" => OCI_MANIFEST,
                 known => known,
             };
-            let size = fs::metadata(root.join("blobs/sha256").join(stored.manifest_digest.hex())).at(&path)?.len();
+            let size =
+                fs::metadata(root.join("blobs/sha256").join(stored.manifest_digest.hex())).at(&path)?.len();
             let plain = Descriptor::new(media_type, stored.manifest_digest.clone(), size);
             match named.get(id) {
                 None => manifests.push(plain),

@@ -79,7 +79,9 @@ impl Layers {
     /// Every layer's chain ID.
     pub(crate) fn list(&self) -> Vec<Digest> {
         let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
-        entries.filter_map(|entry| format!("sha256:{}", entry.ok()?.file_name().to_str()?).parse().ok()).collect()
+        entries
+            .filter_map(|entry| format!("sha256:{}", entry.ok()?.file_name().to_str()?).parse().ok())
+            .collect()
     }
 
     /// Unpacks a blob under a temporary name. Decompressing and hashing run on a thread of their own beside the
@@ -135,7 +137,12 @@ impl Layers {
     }
 
     /// Gives a staged layer its name, on top of the layers `lower` (topmost first).
-    pub(crate) fn publish(&self, staged: Staged, chain_id: &Digest, lower: &[PathBuf]) -> Result<LayerInfo, Error> {
+    pub(crate) fn publish(
+        &self,
+        staged: Staged,
+        chain_id: &Digest,
+        lower: &[PathBuf],
+    ) -> Result<LayerInfo, Error> {
         let Staged { directory, unpacked, diff_id, .. } = staged;
         settle(&directory.path().join("diff"), &unpacked.implied, lower)?;
         let info = LayerInfo { diff_id, size: unpacked.size, sparse: unpacked.sparse };

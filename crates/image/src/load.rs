@@ -88,7 +88,8 @@ impl ImageStore {
     ) -> Result<Vec<Image>, Error> {
         let mut images = Vec::new();
         for Found { stored, names } in found {
-            let blobs: Vec<_> = stored.manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
+            let blobs: Vec<_> =
+                stored.manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
             let here = |_| std::future::ready(Ok(()));
             self.unpack_layers(lease, &stored.config.rootfs.diff_ids, &blobs, here, progress, true).await?;
             let (image, lost) = self.commit(stored, names.clone()).await?;
@@ -138,7 +139,8 @@ impl ImageStore {
                     Content::Blob(digest, size)
                 }
                 Kind::Symlink { target } => {
-                    let directory = name.iter().rposition(|&b| b == b'/').map_or(&[][..], |slash| &name[..slash]);
+                    let directory =
+                        name.iter().rposition(|&b| b == b'/').map_or(&[][..], |slash| &name[..slash]);
                     Content::Link(join(&[directory, target].join(&b'/'), &entry)?)
                 }
                 Kind::HardLink { target } => Content::Link(join(target, &entry)?),
@@ -148,7 +150,8 @@ impl ImageStore {
             contents.0.insert(name, content);
         }
         // The sender of a compressed stream is told of its end only by reading up to it.
-        std::io::copy(&mut reader.get_mut().take(MAX_DOCUMENT), &mut std::io::sink()).map_err(Error::Stream)?;
+        std::io::copy(&mut reader.get_mut().take(MAX_DOCUMENT), &mut std::io::sink())
+            .map_err(Error::Stream)?;
         let found = if contents.0.contains_key(&b"manifest.json"[..]) {
             self.saved_images(&contents)
         } else if contents.0.contains_key(&b"index.json"[..]) {
@@ -206,8 +209,9 @@ impl ImageStore {
 
     /// The images of `manifest.json`.
     fn saved_images(&self, contents: &Contents) -> Result<Vec<Found>, Error> {
-        let list: Vec<SavedImage> = serde_json::from_slice(&contents.document(&self.shared.blobs, b"manifest.json")?)
-            .map_err(|error| Error::document("manifest.json", error))?;
+        let list: Vec<SavedImage> =
+            serde_json::from_slice(&contents.document(&self.shared.blobs, b"manifest.json")?)
+                .map_err(|error| Error::document("manifest.json", error))?;
         let mut found = Vec::new();
         for saved in list {
             let config = contents.document(&self.shared.blobs, saved.config.as_bytes())?;
@@ -216,7 +220,8 @@ impl ImageStore {
                 let (digest, size) = contents.blob(&self.shared.blobs, layer.as_bytes())?;
                 layers.push(Descriptor::new(self.media_type(&digest)?, digest, size));
             }
-            let names = saved.repo_tags.iter().flatten().map(|name| name.parse()).collect::<Result<_, _>>()?;
+            let names =
+                saved.repo_tags.iter().flatten().map(|name| name.parse()).collect::<Result<_, _>>()?;
             // Checked before anything of it is written.
             crate::ImageConfig::parse(&config)?;
             found.push(Found { stored: self.describe(config, layers)?, names });
@@ -250,7 +255,12 @@ impl ImageStore {
     }
 
     /// Follows nested indexes to the manifest for this host.
-    fn layout_manifest(&self, contents: &Contents, entry: &Descriptor, depth: u32) -> Result<Descriptor, Error> {
+    fn layout_manifest(
+        &self,
+        contents: &Contents,
+        entry: &Descriptor,
+        depth: u32,
+    ) -> Result<Descriptor, Error> {
         self.layout_blob(contents, entry)?;
         match Document::parse(&self.shared.blobs.read(&entry.digest)?)? {
             Document::Manifest(_) => Ok(entry.clone()),
@@ -318,7 +328,8 @@ fn join(path: &[u8], entry: &Entry) -> Result<Vec<u8>, Error> {
 }
 
 fn read_document<R: Read>(reader: &mut Reader<R>, size: u64) -> Result<Vec<u8>, Error> {
-    let mut data = vec![0; usize::try_from(size).map_err(|_large| Error::Archive("document too large".into()))?];
+    let mut data =
+        vec![0; usize::try_from(size).map_err(|_large| Error::Archive("document too large".into()))?];
     let mut filled = 0;
     while filled < data.len() {
         filled += match reader.read_data(&mut data[filled..])? {

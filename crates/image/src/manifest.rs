@@ -57,7 +57,11 @@ impl Platform {
     /// This machine's platform, in Go's names.
     #[must_use]
     pub fn host() -> Self {
-        Self { os: "linux".into(), architecture: go_architecture(std::env::consts::ARCH).into(), variant: None }
+        Self {
+            os: "linux".into(),
+            architecture: go_architecture(std::env::consts::ARCH).into(),
+            variant: None,
+        }
     }
 
     /// Reads `os[/architecture[/variant]]` or a bare architecture.
@@ -68,7 +72,9 @@ impl Platform {
         match (parts.next(), parts.next(), parts.next()) {
             (None, ..) => host,
             (Some("linux"), None, _) => host,
-            (Some(architecture), None, _) => Self { architecture: go_architecture(architecture).into(), ..host },
+            (Some(architecture), None, _) => {
+                Self { architecture: go_architecture(architecture).into(), ..host }
+            }
             (Some(os), Some(architecture), variant) => Self {
                 os: os.to_lowercase(),
                 architecture: go_architecture(architecture).into(),
@@ -132,7 +138,10 @@ pub(crate) struct Index {
 impl Index {
     /// The manifest for a platform. One that says nothing of its platform serves when there is no better.
     pub(crate) fn select(&self, platform: &Platform) -> Option<&Descriptor> {
-        let said = self.manifests.iter().find(|entry| entry.platform.as_ref().is_some_and(|own| own.serves(platform)));
+        let said = self
+            .manifests
+            .iter()
+            .find(|entry| entry.platform.as_ref().is_some_and(|own| own.serves(platform)));
         said.or_else(|| self.manifests.iter().find(|entry| entry.platform.is_none()))
     }
 }
@@ -193,7 +202,8 @@ mod tests {
         let descriptor = format!(r#"{{"mediaType":"m","digest":"{digest}","size":1}}"#);
         let both = format!(r#"{{"schemaVersion":2,"config":{descriptor},"layers":[],"manifests":[]}}"#);
         let old = format!(r#"{{"schemaVersion":1,"config":{descriptor},"layers":[]}}"#);
-        let negative = format!(r#"{{"schemaVersion":2,"config":{},"layers":[]}}"#, descriptor.replace(":1}", ":-1}"));
+        let negative =
+            format!(r#"{{"schemaVersion":2,"config":{},"layers":[]}}"#, descriptor.replace(":1}", ":-1}"));
         for bad in [both.as_str(), &old, &negative, "{}", "[]", "null", ""] {
             assert!(Document::parse(bad.as_bytes()).is_err(), "{bad}");
         }

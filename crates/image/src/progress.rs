@@ -106,7 +106,9 @@ impl Progress {
             Self::Digest(_) | Self::UpToDate(_) | Self::Downloaded(_) | Self::Imported(_) => {
                 json!({ "status": self.text() })
             }
-            Self::Loaded(_) | Self::LoadedId(_) | Self::Renamed { .. } => json!({ "stream": self.text() + "\n" }),
+            Self::Loaded(_) | Self::LoadedId(_) | Self::Renamed { .. } => {
+                json!({ "stream": self.text() + "\n" })
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use crate::manifest::{
 };
 use crate::{Digest, Error, Image, ImageStore, Platform, Progress, ProgressSender, Reference};
 
-pub use registry::is_insecure;
 use registry::Registry;
+pub use registry::is_insecure;
 
 /// How to present oneself to a registry.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -72,7 +72,12 @@ impl PullRequest {
     /// An anonymous pull for this host.
     #[must_use]
     pub fn new(reference: Reference) -> Self {
-        Self { reference, platform: None, credentials: Credentials::Anonymous, insecure_registries: Vec::new() }
+        Self {
+            reference,
+            platform: None,
+            credentials: Credentials::Anonymous,
+            insecure_registries: Vec::new(),
+        }
     }
 }
 
@@ -92,8 +97,10 @@ impl ImageStore {
         let what = name.digest().map_or_else(|| name.tag().unwrap_or_default().to_owned(), Digest::to_string);
         let (registry, chosen) = Registry::connect(&request, &what).await?;
         let repository = name.familiar_name();
-        let repository = if name.registry() == "docker.io" { name.repository().to_owned() } else { repository };
-        let repository = repository.strip_prefix(&format!("{}/", name.registry())).unwrap_or(&repository).to_owned();
+        let repository =
+            if name.registry() == "docker.io" { name.repository().to_owned() } else { repository };
+        let repository =
+            repository.strip_prefix(&format!("{}/", name.registry())).unwrap_or(&repository).to_owned();
         progress.send(Progress::PullingFrom { repository, tag: what });
         let platform = request.platform.clone().unwrap_or_else(Platform::host);
         let chosen = choose(&registry, chosen, &platform).await?;
@@ -160,7 +167,8 @@ async fn choose(registry: &Registry, raw: bytes::Bytes, platform: &Platform) -> 
         Document::Manifest(manifest) => Ok(Chosen { manifest_digest: named.clone(), named, manifest, raw }),
         Document::Index(index) => {
             let missing = || Error::NoPlatform { platform: platform.to_string() };
-            let entry: &Descriptor = index.select(platform).filter(|entry| !entry.is_index()).ok_or_else(missing)?;
+            let entry: &Descriptor =
+                index.select(platform).filter(|entry| !entry.is_index()).ok_or_else(missing)?;
             let raw = registry.manifest(&entry.digest.to_string()).await?;
             if raw.len() as u64 != entry.size {
                 let (what, actual) = (format!("manifest {}", entry.digest), raw.len() as u64);

@@ -145,7 +145,9 @@ impl FromStr for Reference {
         }
         let (name, suffix) = split_name(text);
         let (tag, digest) = match suffix.split_once('@') {
-            Some((tag, digest)) => (tag, Some(digest.parse().map_err(|_unsupported| InvalidReference::Digest)?)),
+            Some((tag, digest)) => {
+                (tag, Some(digest.parse().map_err(|_unsupported| InvalidReference::Digest)?))
+            }
             None => (suffix, None),
         };
         let tag = match tag.strip_prefix(':') {
@@ -205,7 +207,8 @@ fn check_path(path: &str) -> Result<(), InvalidReference> {
     }
     let good = path.split('/').all(|component| {
         let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        let ends = component.bytes().next().is_some_and(alphanumeric) && component.bytes().last().is_some_and(alphanumeric);
+        let ends = component.bytes().next().is_some_and(alphanumeric)
+            && component.bytes().last().is_some_and(alphanumeric);
         let separators = component
             .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             .all(|run| matches!(run, "" | "." | "_" | "__") || run.bytes().all(|b| b == b'-'));
@@ -283,8 +286,29 @@ mod tests {
     fn bad_names_get_dockers_words() {
         let long_tag = format!("x:{}", "t".repeat(129));
         for bad in [
-            "", ":", "x:", "/x", "x/", "x//y", "-x", "x-", "a___b", "a..b", "x:té", "é", "x:-t", "x y", "../x",
-            "x@", "a@b@c", "x:1:2", "host:port/x", "-h.example/x", "x\0", "x/../y", &long_tag,
+            "",
+            ":",
+            "x:",
+            "/x",
+            "x/",
+            "x//y",
+            "-x",
+            "x-",
+            "a___b",
+            "a..b",
+            "x:té",
+            "é",
+            "x:-t",
+            "x y",
+            "../x",
+            "x@",
+            "a@b@c",
+            "x:1:2",
+            "host:port/x",
+            "-h.example/x",
+            "x\0",
+            "x/../y",
+            &long_tag,
         ] {
             assert!(bad.parse::<Reference>().is_err(), "{bad:?}");
         }

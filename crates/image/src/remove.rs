@@ -60,22 +60,33 @@ impl ImageStore {
         used_by: impl Fn(&Digest) -> Vec<ContainerUse>,
     ) -> Result<Pruned, Error> {
         let images = self.list().into_iter();
-        let images = images.filter(|image| (all || image.is_dangling()) && wanted(image) && used_by(image.id()).is_empty());
-        let plans = images.map(|image| Plan { id: image.id().clone(), untag: image.names().to_vec(), delete: true });
+        let images = images
+            .filter(|image| (all || image.is_dangling()) && wanted(image) && used_by(image.id()).is_empty());
+        let plans =
+            images.map(|image| Plan { id: image.id().clone(), untag: image.names().to_vec(), delete: true });
         self.carry_out(plans.collect()).await
     }
 
-    fn plan(&self, text: &str, force: bool, used_by: &impl Fn(&Digest) -> Vec<ContainerUse>) -> Result<Plan, Error> {
+    fn plan(
+        &self,
+        text: &str,
+        force: bool,
+        used_by: &impl Fn(&Digest) -> Vec<ContainerUse>,
+    ) -> Result<Plan, Error> {
         let catalog = self.catalog();
         let (id, name) = find(&catalog, text)?;
         let names = catalog.names_of(&id);
         let users = used_by(&id);
         if let Some(name) = name {
             let mut untag = vec![name.clone()];
-            let rest = |untag: &[Reference]| names.iter().filter(|name| !untag.contains(name)).cloned().collect::<Vec<_>>();
+            let rest = |untag: &[Reference]| {
+                names.iter().filter(|name| !untag.contains(name)).cloned().collect::<Vec<_>>()
+            };
             // The digests that came with the last tag of a repository go with it.
             let same_repository = |other: &Reference| other.familiar_name() == name.familiar_name();
-            if name.digest().is_none() && !rest(&untag).iter().any(|other| same_repository(other) && other.tag().is_some()) {
+            if name.digest().is_none()
+                && !rest(&untag).iter().any(|other| same_repository(other) && other.tag().is_some())
+            {
                 untag.extend(rest(&untag).into_iter().filter(|other| same_repository(other)));
             }
             let last = rest(&untag).is_empty();
@@ -141,7 +152,8 @@ impl ImageStore {
             return Ok(pruned);
         }
         let store = self.clone();
-        let layers = blocking("removing an image", move || Ok(store.collect(&store.catalog(), freed))).await?;
+        let layers =
+            blocking("removing an image", move || Ok(store.collect(&store.catalog(), freed))).await?;
         pruned.reclaimed = layers.iter().map(|(_, size)| size).sum();
         pruned.removed.extend(layers.into_iter().rev().map(|(layer, _)| Removed::Deleted(layer)));
         Ok(pruned)

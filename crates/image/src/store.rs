@@ -97,8 +97,11 @@ impl ImageStore {
     #[must_use]
     pub fn list(&self) -> Vec<Image> {
         let catalog = self.catalog();
-        let mut images: Vec<Image> = catalog.images.values().map(|stored| self.image(&catalog, stored)).collect();
-        images.sort_by(|a, b| b.config().created_at().cmp(&a.config().created_at()).then_with(|| a.id().cmp(b.id())));
+        let mut images: Vec<Image> =
+            catalog.images.values().map(|stored| self.image(&catalog, stored)).collect();
+        images.sort_by(|a, b| {
+            b.config().created_at().cmp(&a.config().created_at()).then_with(|| a.id().cmp(b.id()))
+        });
         images
     }
 
@@ -121,7 +124,11 @@ impl ImageStore {
     #[must_use]
     pub fn by_name(&self, name: &Reference) -> Option<Image> {
         let catalog = self.catalog();
-        catalog.names.get(name).and_then(|id| catalog.images.get(id)).map(|stored| self.image(&catalog, stored))
+        catalog
+            .names
+            .get(name)
+            .and_then(|id| catalog.images.get(id))
+            .map(|stored| self.image(&catalog, stored))
     }
 
     /// How an image was made, newest step first.
@@ -170,7 +177,8 @@ impl ImageStore {
     /// is unpacked again.
     pub async fn lower_dirs(&self, image: &Image) -> Result<Vec<PathBuf>, Error> {
         self.ensure_unpacked(image).await?;
-        let mut lower: Vec<_> = image.stored.chain.iter().rev().map(|layer| self.shared.layers.diff(layer)).collect();
+        let mut lower: Vec<_> =
+            image.stored.chain.iter().rev().map(|layer| self.shared.layers.diff(layer)).collect();
         if lower.is_empty() {
             lower.push(self.shared.root.join("empty"));
         }
@@ -182,7 +190,8 @@ impl ImageStore {
             return Ok(());
         }
         let lease = self.shared.leases.lease();
-        let blobs: Vec<_> = image.stored.manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
+        let blobs: Vec<_> =
+            image.stored.manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
         let here = |_| std::future::ready(Ok(()));
         self.unpack_layers(&lease, image.diff_ids(), &blobs, here, &ProgressSender::none(), false).await
     }
@@ -254,7 +263,12 @@ impl ImageStore {
         let store = self.clone();
         // Nobody waits for the disk.
         tokio::task::spawn_blocking(move || {
-            let items: Vec<_> = store.catalog().images.values().flat_map(|stored| stored.items().collect::<Vec<_>>()).collect();
+            let items: Vec<_> = store
+                .catalog()
+                .images
+                .values()
+                .flat_map(|stored| stored.items().collect::<Vec<_>>())
+                .collect();
             if let Err(error) = store.shared.durable.sync(items.into_iter()) {
                 tracing::warn!(%error, "cannot bring images to disk");
             }
@@ -278,7 +292,11 @@ impl ImageStore {
     }
 
     /// Removes those of `candidates` that no image and no operation needs. Returns the chain IDs of removed layers.
-    pub(crate) fn collect(&self, catalog: &Catalog, candidates: impl IntoIterator<Item = Item>) -> Vec<(Digest, u64)> {
+    pub(crate) fn collect(
+        &self,
+        catalog: &Catalog,
+        candidates: impl IntoIterator<Item = Item>,
+    ) -> Vec<(Digest, u64)> {
         let needed: HashSet<Item> = catalog.images.values().flat_map(|stored| stored.items()).collect();
         let mut removed = Vec::new();
         for item in candidates.into_iter().filter(|item| !needed.contains(item)) {
@@ -292,7 +310,9 @@ impl ImageStore {
             let grave = tempfile::Builder::new().prefix("removed-").tempdir_in(&self.shared.temporary);
             let Ok(grave) = grave else { continue };
             let mut gone = false;
-            self.shared.leases.unless_held(&item, || gone = fs::rename(&path, grave.path().join("item")).is_ok());
+            self.shared
+                .leases
+                .unless_held(&item, || gone = fs::rename(&path, grave.path().join("item")).is_ok());
             if let (true, Item::Layer(chain_id)) = (gone, item) {
                 lock(&self.shared.sizes).remove(&chain_id);
                 removed.push((chain_id, size));
@@ -329,7 +349,10 @@ pub(crate) fn find(catalog: &Catalog, text: &str) -> Result<(Digest, Option<Refe
         }
     }
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    if !digits.is_empty() && digits.len() < 64 && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
+    if !digits.is_empty()
+        && digits.len() < 64
+        && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    {
         let mut matching = catalog.images.keys().filter(|id| id.hex().starts_with(digits));
         match (matching.next(), matching.next()) {
             (Some(id), None) => return Ok((id.clone(), None)),

@@ -91,7 +91,12 @@ impl Registry {
     /// The file that holds a blob.
     fn blob(&self, data: &[u8]) -> PathBuf {
         let hex = support::hex(data);
-        self.directory.path().join("storage/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+        self.directory
+            .path()
+            .join("storage/docker/registry/v2/blobs/sha256")
+            .join(&hex[..2])
+            .join(hex)
+            .join("data")
     }
 
     fn request(&self, name: &str) -> PullRequest {
@@ -121,7 +126,8 @@ async fn images_are_pulled_verified_and_shared() {
     assert_eq!(lines[0], Progress::PullingFrom { repository: "x".into(), tag: "1".into() });
     assert_eq!(lines[lines.len() - 2], Progress::Digest(digest.clone()));
     assert_eq!(lines[lines.len() - 1], Progress::Downloaded(format!("{}/x:1", registry.host)));
-    let complete = |line: &&Progress| matches!(line, Progress::Layer { status: LayerStatus::PullComplete, .. });
+    let complete =
+        |line: &&Progress| matches!(line, Progress::Layer { status: LayerStatus::PullComplete, .. });
     assert_eq!(lines.iter().filter(complete).count(), 3);
     assert_eq!(pulled.repo_digests(), [format!("{}/x@{digest}", registry.host)]);
     assert_eq!(pulled.id(), &Digest::of(&one.config));
@@ -188,7 +194,12 @@ async fn what_is_not_as_promised_is_refused() {
         let place = Place::new();
         let error = place.store.pull(registry.request("x:1"), &quiet).await.unwrap_err();
         let text = error.to_string();
-        assert!(text.starts_with("filesystem layer") && text.contains("verification failed") && text.contains(what), "{text}");
+        assert!(
+            text.starts_with("filesystem layer")
+                && text.contains("verification failed")
+                && text.contains(what),
+            "{text}"
+        );
         for directory in ["tmp", "layers", "blobs/sha256"] {
             assert_eq!(place.count(directory), 0, "{what}: left in {directory}");
         }
@@ -203,5 +214,8 @@ async fn what_is_not_as_promised_is_refused() {
     println!("missing blob: {gone}");
     let refused = PullRequest::new("127.0.0.1:1/x".parse().unwrap());
     let error = place.store.pull(refused, &quiet).await.unwrap_err().to_string();
-    assert!(error.starts_with("registry 127.0.0.1:1: ") && error.to_lowercase().contains("connection refused"), "{error}");
+    assert!(
+        error.starts_with("registry 127.0.0.1:1: ") && error.to_lowercase().contains("connection refused"),
+        "{error}"
+    );
 }

@@ -16,7 +16,9 @@ impl Compression {
     /// Looks at the first bytes. Media types are not asked: they lie, and archives of `docker save` have none.
     pub(crate) fn detect(start: &[u8]) -> Result<Self, Error> {
         let unsupported = |name| {
-            Err(Error::Archive(format!("compressed with {name}, which is not supported: use gzip, zstd or none")))
+            Err(Error::Archive(format!(
+                "compressed with {name}, which is not supported: use gzip, zstd or none"
+            )))
         };
         match start {
             [0x1f, 0x8b, 0x08, ..] => Ok(Self::Gzip),
@@ -42,7 +44,9 @@ impl Compression {
 pub(crate) type Decompressed<'a> = Box<dyn Read + Send + 'a>;
 
 /// Undoes the compression of `stream`, whatever it is.
-pub(crate) fn decompress<'a>(stream: impl Read + Send + 'a) -> Result<(Decompressed<'a>, Compression), Error> {
+pub(crate) fn decompress<'a>(
+    stream: impl Read + Send + 'a,
+) -> Result<(Decompressed<'a>, Compression), Error> {
     let mut stream = BufReader::with_capacity(256 << 10, Resumed { start: Vec::new(), inner: stream });
     let start = peek(&mut stream)?;
     let compression = Compression::detect(&start)?;
@@ -51,8 +55,8 @@ pub(crate) fn decompress<'a>(stream: impl Read + Send + 'a) -> Result<(Decompres
         // Several gzip members in a row are one stream (pigz, eStargz).
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(stream)),
         Compression::Zstd => {
-            let mut decoder =
-                zstd::stream::read::Decoder::with_buffer(stream).map_err(|error| Error::Archive(error.to_string()))?;
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(stream)
+                .map_err(|error| Error::Archive(error.to_string()))?;
             // 128 MiB, what `zstd --ultra -22` writes; a frame may ask for far more memory.
             decoder.window_log_max(27).map_err(|error| Error::Archive(error.to_string()))?;
             Box::new(decoder)

@@ -107,7 +107,8 @@ pub(super) fn number(value: &[u8]) -> Result<Option<u64>, Error> {
         return Ok(None);
     }
     let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    let number = digits.and_then(|text| text.parse().ok()).ok_or_else(|| malformed("bad number in a record"))?;
+    let number =
+        digits.and_then(|text| text.parse().ok()).ok_or_else(|| malformed("bad number in a record"))?;
     Ok(Some(number))
 }
 
@@ -159,7 +160,8 @@ mod tests {
 
     #[test]
     fn malformed_records_are_refused() {
-        for bad in [&b"5 a=b"[..], b"x a=b\n", b"99 a=b\n", b"6 path\n", b"0 \n", b"12 path=a\0b\nx", b"3 \n"] {
+        for bad in [&b"5 a=b"[..], b"x a=b\n", b"99 a=b\n", b"6 path\n", b"0 \n", b"12 path=a\0b\nx", b"3 \n"]
+        {
             assert!(Records::parse(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }
     }

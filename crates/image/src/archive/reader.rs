@@ -15,12 +15,24 @@ use super::{BLOCK, MAX_EXTENSION, MAX_PATH};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A regular file; with its extents when it is sparse.
-    File { sparse: Option<Vec<Extent>> },
+    File {
+        sparse: Option<Vec<Extent>>,
+    },
     Directory,
-    Symlink { target: Vec<u8> },
-    HardLink { target: Vec<u8> },
-    CharDevice { major: u32, minor: u32 },
-    BlockDevice { major: u32, minor: u32 },
+    Symlink {
+        target: Vec<u8>,
+    },
+    HardLink {
+        target: Vec<u8>,
+    },
+    CharDevice {
+        major: u32,
+        minor: u32,
+    },
+    BlockDevice {
+        major: u32,
+        minor: u32,
+    },
     Fifo,
     /// A global PAX header, whose records Docker ignores too.
     Ignored,
@@ -112,7 +124,8 @@ impl<R: Read> Reader<R> {
         let sum: u32 = bytes[..148].iter().chain(&bytes[156..]).map(|&b| u32::from(b)).sum::<u32>() + 8 * 32;
         // Historic writers summed signed bytes.
         let signed: i32 =
-            bytes[..148].iter().chain(&bytes[156..]).map(|&b| i32::from(b.cast_signed())).sum::<i32>() + 8 * 32;
+            bytes[..148].iter().chain(&bytes[156..]).map(|&b| i32::from(b.cast_signed())).sum::<i32>()
+                + 8 * 32;
         let stated = header.cksum().map_err(|_octal| Error::Archive("not a tar archive".into()))?;
         if stated != sum && i32::try_from(stated) != Ok(signed) {
             return Err(Error::Archive("header checksum mismatch".into()));
@@ -148,14 +161,17 @@ impl<R: Read> Reader<R> {
         }
         let mut stored = match records.size {
             Some(size) => size,
-            None => or_zero(header.entry_size(), &header.as_old().size).map_err(|_octal| bad_field(&name, "size"))?,
+            None => or_zero(header.entry_size(), &header.as_old().size)
+                .map_err(|_octal| bad_field(&name, "size"))?,
         };
         if i64::try_from(stored).is_err() {
             return Err(bad_field(&name, "size"));
         }
         let link = || {
             let link = records.linkpath.clone().or(long_link.clone());
-            let link = link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
+            let link = link
+                .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
+                .unwrap_or_default();
             if link.is_empty() || link.len() > MAX_PATH || link.contains(&0) {
                 return Err(Error::entry(&name, "bad link target"));
             }
@@ -176,7 +192,8 @@ impl<R: Read> Reader<R> {
                 }
             }
             EntryType::GNUSparse => {
-                let gnu = header.as_gnu().ok_or_else(|| Error::entry(&name, "sparse file without a GNU header"))?;
+                let gnu =
+                    header.as_gnu().ok_or_else(|| Error::entry(&name, "sparse file without a GNU header"))?;
                 let map = sparse::read_gnu(gnu, &mut self.inner)?;
                 size = gnu.real_size().map_err(|_octal| bad_field(&name, "real size"))?;
                 sparse::check(&map, size, stored)?;
@@ -196,7 +213,10 @@ impl<R: Read> Reader<R> {
             EntryType::Fifo => Kind::Fifo,
             EntryType::XGlobalHeader => Kind::Ignored,
             other => {
-                return Err(Error::entry(&name, format!("unhandled tar header type {:?}", char::from(other.as_byte()))));
+                return Err(Error::entry(
+                    &name,
+                    format!("unhandled tar header type {:?}", char::from(other.as_byte())),
+                ));
             }
         };
         if i64::try_from(size).is_err() {
@@ -215,7 +235,8 @@ impl<R: Read> Reader<R> {
             Some(mtime) => mtime,
             // Base-256 fields may be negative; the crate hands their two's complement on.
             None => {
-                let mtime = or_zero(header.mtime(), &old.mtime).map_err(|_octal| bad_field(&name, "mtime"))?;
+                let mtime =
+                    or_zero(header.mtime(), &old.mtime).map_err(|_octal| bad_field(&name, "mtime"))?;
                 (mtime.cast_signed(), 0)
             }
         };
@@ -232,7 +253,11 @@ impl<R: Read> Reader<R> {
     }
 
     /// The map and real size of a PAX sparse file; `stored` shrinks by what a 1.0 map takes of the data.
-    fn pax_sparse(&mut self, records: &mut Records, stored: &mut u64) -> Result<Option<(Vec<Extent>, u64)>, Error> {
+    fn pax_sparse(
+        &mut self,
+        records: &mut Records,
+        stored: &mut u64,
+    ) -> Result<Option<(Vec<Extent>, u64)>, Error> {
         let found = &mut records.sparse;
         let Some(real_size) = found.real_size else { return Ok(None) };
         if (found.major, found.minor) == (Some(1), Some(0)) {

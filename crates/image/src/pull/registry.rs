@@ -33,16 +33,20 @@ impl Registry {
                 Ok((plain, raw))
             }
             result => {
-                let raw = result.map_err(|error| secure.error(error)).and_then(|raw| secure.verified(what, raw))?;
+                let raw =
+                    result.map_err(|error| secure.error(error)).and_then(|raw| secure.verified(what, raw))?;
                 Ok((secure, raw))
             }
         }
     }
 
-    fn new(request: &PullRequest, protocol: ClientProtocol, invalid_certificates: bool) -> Result<Self, Error> {
-        let client = Client::try_from(client_config(protocol, invalid_certificates)).map_err(|error| Error::Registry {
-            registry: request.reference.registry().to_owned(),
-            message: causes(&error),
+    fn new(
+        request: &PullRequest,
+        protocol: ClientProtocol,
+        invalid_certificates: bool,
+    ) -> Result<Self, Error> {
+        let client = Client::try_from(client_config(protocol, invalid_certificates)).map_err(|error| {
+            Error::Registry { registry: request.reference.registry().to_owned(), message: causes(&error) }
         })?;
         Ok(Self { client, name: request.reference.clone(), auth: (&request.credentials).into() })
     }
@@ -82,15 +86,20 @@ impl Registry {
     /// Turns the client library's error into Docker's words.
     pub(super) fn error(&self, error: OciDistributionError) -> Error {
         let denied = |message: String| Error::AccessDenied { repository: self.name.familiar_name(), message };
-        let message = |message: String| Error::Registry { registry: self.name.registry().to_owned(), message };
+        let message =
+            |message: String| Error::Registry { registry: self.name.registry().to_owned(), message };
         match error {
             OciDistributionError::RegistryError { envelope, .. } => {
-                let Some(first) = envelope.errors.into_iter().next() else { return message("empty error".into()) };
+                let Some(first) = envelope.errors.into_iter().next() else {
+                    return message("empty error".into());
+                };
                 match first.code {
                     OciErrorCode::ManifestUnknown | OciErrorCode::NotFound | OciErrorCode::TagInvalid => {
                         Error::ManifestUnknown { reference: self.name.familiar(), message: first.message }
                     }
-                    OciErrorCode::Unauthorized | OciErrorCode::Denied => denied("requested access to the resource is denied".into()),
+                    OciErrorCode::Unauthorized | OciErrorCode::Denied => {
+                        denied("requested access to the resource is denied".into())
+                    }
                     OciErrorCode::NameUnknown => denied("repository name not known to registry".into()),
                     _ => message(first.message),
                 }
@@ -101,10 +110,13 @@ impl Registry {
             OciDistributionError::ServerError { code: 404, message, .. } => {
                 Error::ManifestUnknown { reference: self.name.familiar(), message }
             }
-            OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => {
+            OciDistributionError::UnauthorizedError { .. }
+            | OciDistributionError::AuthenticationFailure(_) => {
                 denied("requested access to the resource is denied".into())
             }
-            OciDistributionError::ServerError { code, message: words, .. } => message(format!("status {code}: {words}")),
+            OciDistributionError::ServerError { code, message: words, .. } => {
+                message(format!("status {code}: {words}"))
+            }
             OciDistributionError::DigestError(error) => Error::DigestMismatch {
                 what: format!("manifest of {}", self.name.familiar()),
                 expected: "the stated one".into(),
@@ -142,7 +154,8 @@ pub fn is_insecure(registry: &str, insecure: &[String]) -> bool {
     }
     insecure.iter().any(|entry| match (entry.split_once('/'), &address) {
         (Some((network, prefix)), Ok(IpAddr::V4(address))) => {
-            let (Ok(network), Ok(prefix @ 0..=32)) = (network.parse::<Ipv4Addr>(), prefix.parse::<u32>()) else {
+            let (Ok(network), Ok(prefix @ 0..=32)) = (network.parse::<Ipv4Addr>(), prefix.parse::<u32>())
+            else {
                 return false;
             };
             let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);
@@ -160,7 +173,9 @@ mod tests {
     #[test]
     fn insecure_registries_are_named_or_loopback() {
         let list = ["r.example:5000".to_owned(), "10.1.0.0/16".to_owned(), "0.0.0.0/99".to_owned()];
-        for good in ["localhost", "localhost:5000", "127.9.9.9:1", "[::1]:5000", "r.example:5000", "10.1.2.3:80"] {
+        for good in
+            ["localhost", "localhost:5000", "127.9.9.9:1", "[::1]:5000", "r.example:5000", "10.1.2.3:80"]
+        {
             assert!(is_insecure(good, &list), "{good}");
         }
         for bad in ["docker.io", "r.example:5001", "10.2.0.1", "localhost.example"] {

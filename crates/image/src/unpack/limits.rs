@@ -64,7 +64,10 @@ impl Budget {
         }
         self.unchecked = 0;
         match rustix::fs::statvfs(&self.target) {
-            Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) < RESERVE.min(stat.f_blocks * stat.f_frsize / 20) => {
+            Ok(stat)
+                if stat.f_bavail.saturating_mul(stat.f_frsize)
+                    < RESERVE.min(stat.f_blocks * stat.f_frsize / 20) =>
+            {
                 Err(Error::NoSpace(self.target.clone()))
             }
             _ => Ok(()),
@@ -74,7 +77,9 @@ impl Budget {
 
 /// Reads what follows the archive's end, so that the whole stream is hashed.
 pub(super) fn drain(stream: &mut impl Read) -> Result<(), Error> {
-    let read = io::copy(&mut stream.take(MAX_TRAILING + 1), &mut io::sink()).map_err(|error| match error.kind() {
+    let read = io::copy(&mut stream.take(MAX_TRAILING + 1), &mut io::sink()).map_err(|error| match error
+        .kind()
+    {
         io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput | io::ErrorKind::UnexpectedEof => {
             Error::Archive(error.to_string())
         }

@@ -53,7 +53,11 @@ pub(crate) struct Unpacked {
 
 /// Unpacks the tar stream into the empty directory `target`, reading the stream to its end.
 /// `cancelled` is asked between entries.
-pub(crate) fn unpack(stream: impl Read, target: &Path, cancelled: &dyn Fn() -> bool) -> Result<Unpacked, Error> {
+pub(crate) fn unpack(
+    stream: impl Read,
+    target: &Path,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<Unpacked, Error> {
     let mut reader = Reader::new(stream);
     let mut layer = Layer::open(target)?;
     while let Some(entry) = reader.next_entry()? {
@@ -90,7 +94,8 @@ impl Layer {
         if entry.name.starts_with(b"/") {
             return Err(Error::entry(&entry.name, "absolute path"));
         }
-        let parts = clean(&entry.name).ok_or_else(|| Error::entry(&entry.name, "path climbs out of the archive"))?;
+        let parts =
+            clean(&entry.name).ok_or_else(|| Error::entry(&entry.name, "path climbs out of the archive"))?;
         let Some((&name, parents)) = parts.split_last() else {
             return self.add_root(entry);
         };
@@ -136,14 +141,21 @@ impl Layer {
                 self.root.dress(&parent, name, &meta, true)?;
             }
             Kind::HardLink { target } => {
-                let target = clean(target).ok_or_else(|| Error::entry(&entry.name, "link target climbs out"))?;
+                let target =
+                    clean(target).ok_or_else(|| Error::entry(&entry.name, "link target climbs out"))?;
                 if target == parts {
                     return Err(Error::entry(&entry.name, "hard link to itself"));
                 }
                 self.root.link(&parent, name, &target)?;
             }
             Kind::CharDevice { major, minor } => {
-                self.root.create_device(&parent, name, rustix::fs::FileType::CharacterDevice, *major, *minor)?;
+                self.root.create_device(
+                    &parent,
+                    name,
+                    rustix::fs::FileType::CharacterDevice,
+                    *major,
+                    *minor,
+                )?;
                 self.root.dress(&parent, name, &meta, false)?;
             }
             Kind::BlockDevice { major, minor } => {

@@ -57,7 +57,11 @@ impl Root {
     }
 
     /// The directory named by `parts`, made where it is missing; what was made is added to `implied`.
-    pub(super) fn parent(&mut self, parts: &[&[u8]], implied: &mut Vec<Vec<u8>>) -> Result<Arc<OwnedFd>, Error> {
+    pub(super) fn parent(
+        &mut self,
+        parts: &[&[u8]],
+        implied: &mut Vec<Vec<u8>>,
+    ) -> Result<Arc<OwnedFd>, Error> {
         let Some((&name, above)) = parts.split_last() else { return Ok(self.top()) };
         let path = parts.join(&b'/');
         if let Some((last, fd)) = &self.last
@@ -143,12 +147,14 @@ impl Root {
             Err(Errno::EXIST) => {}
             result => return result.map_err(|error| self.error(error, name)),
         }
-        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| self.error(error, name))?;
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| self.error(error, name))?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Ok(());
         }
         self.clear(parent, name)?;
-        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)).map_err(|error| self.error(error, name))?;
+        rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700))
+            .map_err(|error| self.error(error, name))?;
         if is_whiteout(&stat) {
             let child = self.child(parent, name)?;
             self.make_opaque(&child)?;
@@ -157,7 +163,12 @@ impl Root {
     }
 
     /// Creates a symlink, in place of whatever has its name.
-    pub(super) fn create_symlink(&mut self, parent: &OwnedFd, name: &[u8], target: &[u8]) -> Result<(), Error> {
+    pub(super) fn create_symlink(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<(), Error> {
         self.clear(parent, name)?;
         rustix::fs::symlinkat(target, parent, name).map_err(|error| self.error(error, name))
     }
@@ -183,12 +194,14 @@ impl Root {
         let Some((&file, above)) = target.split_last() else {
             return Err(Error::entry(name, "hard link to the root"));
         };
-        let missing = || Error::entry(name, format!("hard link target {:?} is not in the layer", lossy(target)));
+        let missing =
+            || Error::entry(name, format!("hard link target {:?} is not in the layer", lossy(target)));
         let from = match above {
             [] => self.top(),
             above => Arc::new(self.resolve(&above.join(&b'/')).map_err(|_unresolved| missing())?),
         };
-        let stat = rustix::fs::statat(&*from, file, AtFlags::SYMLINK_NOFOLLOW).map_err(|_unresolved| missing())?;
+        let stat =
+            rustix::fs::statat(&*from, file, AtFlags::SYMLINK_NOFOLLOW).map_err(|_unresolved| missing())?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Err(Error::entry(name, "hard link to a directory"));
         }
@@ -204,8 +217,8 @@ impl Root {
     pub(super) fn whiteout(&mut self, parent: &OwnedFd, name: &[u8]) -> Result<(), Error> {
         match rustix::fs::mknodat(parent, name, FileType::CharacterDevice, Mode::empty(), 0) {
             Err(Errno::EXIST) => {
-                let stat =
-                    rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| self.error(error, name))?;
+                let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|error| self.error(error, name))?;
                 if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                     let child = self.child(parent, name)?;
                     self.make_opaque(&child)?;
@@ -221,15 +234,23 @@ impl Root {
         // Unprivileged overlays (user namespaces) read the same from the user name space.
         let name = if self.privileged { "trusted.overlay.opaque" } else { "user.overlay.opaque" };
         let path = proc_path(directory, b".");
-        rustix::fs::lsetxattr(path.as_slice(), name, b"y", XattrFlags::empty()).map_err(|error| self.error(error, b"."))
+        rustix::fs::lsetxattr(path.as_slice(), name, b"y", XattrFlags::empty())
+            .map_err(|error| self.error(error, b"."))
     }
 
     /// Gives a regular file its metadata: owner first, because giving a file away clears set-user-ID and file
     /// capabilities.
-    pub(super) fn dress_file(&self, file: &File, parent: &OwnedFd, name: &[u8], meta: &Meta<'_>) -> Result<(), Error> {
+    pub(super) fn dress_file(
+        &self,
+        file: &File,
+        parent: &OwnedFd,
+        name: &[u8],
+        meta: &Meta<'_>,
+    ) -> Result<(), Error> {
         let error = |error: Errno| self.error(error, name);
         if self.privileged && (meta.uid, meta.gid) != (0, 0) {
-            rustix::fs::fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))).map_err(error)?;
+            rustix::fs::fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))
+                .map_err(error)?;
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(meta.mode)).map_err(error)?;
         self.set_xattrs(parent, name, meta)?;
@@ -237,7 +258,13 @@ impl Root {
     }
 
     /// Gives anything else its metadata, without following a symlink or opening a device.
-    pub(super) fn dress(&self, parent: &OwnedFd, name: &[u8], meta: &Meta<'_>, symlink: bool) -> Result<(), Error> {
+    pub(super) fn dress(
+        &self,
+        parent: &OwnedFd,
+        name: &[u8],
+        meta: &Meta<'_>,
+        symlink: bool,
+    ) -> Result<(), Error> {
         let error = |error: Errno| self.error(error, name);
         let nofollow = AtFlags::SYMLINK_NOFOLLOW;
         if self.privileged {
@@ -245,7 +272,8 @@ impl Root {
             rustix::fs::chownat(parent, name, Some(uid), Some(gid), nofollow).map_err(error)?;
         }
         if !symlink {
-            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty()).map_err(error)?;
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(meta.mode), AtFlags::empty())
+                .map_err(error)?;
         }
         self.set_xattrs(parent, name, meta)?;
         rustix::fs::utimensat(parent, name, &times(meta.mtime), nofollow).map_err(error)
@@ -256,7 +284,12 @@ impl Root {
             if key.starts_with(b"trusted.overlay.") || key.starts_with(b"user.overlay.") {
                 continue;
             }
-            match rustix::fs::lsetxattr(proc_path(parent, name).as_slice(), key.as_slice(), value, XattrFlags::empty()) {
+            match rustix::fs::lsetxattr(
+                proc_path(parent, name).as_slice(),
+                key.as_slice(),
+                value,
+                XattrFlags::empty(),
+            ) {
                 Ok(()) => {}
                 // The file system has none of this kind, or the kernel forbids it for this kind of file.
                 Err(Errno::NOTSUP) => {}
@@ -277,7 +310,8 @@ impl Root {
                 Err(error) => return Err(self.error(error, path)),
             },
         };
-        rustix::fs::utimensat(&*directory, ".", &times(mtime), AtFlags::empty()).map_err(|error| self.error(error, path))
+        rustix::fs::utimensat(&*directory, ".", &times(mtime), AtFlags::empty())
+            .map_err(|error| self.error(error, path))
     }
 
     /// Removes whatever has this name.

@@ -55,9 +55,9 @@ fn find(path: &Path, lower: &[PathBuf]) -> Option<PathBuf> {
 
 fn is_opaque(directory: &Path) -> bool {
     let mut value = [0; 8];
-    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(|name| {
-        matches!(rustix::fs::lgetxattr(directory, *name, &mut value[..]), Ok(1) if value[0] == b'y')
-    })
+    ["trusted.overlay.opaque", "user.overlay.opaque"].iter().any(
+        |name| matches!(rustix::fs::lgetxattr(directory, *name, &mut value[..]), Ok(1) if value[0] == b'y'),
+    )
 }
 
 fn copy_metadata(from: &Path, to: &Path) -> Result<(), Error> {

@@ -14,7 +14,14 @@ use super::*;
 struct Tar(Vec<u8>);
 
 impl Tar {
-    fn raw(mut self, kind: u8, name: &[u8], link: &[u8], data: &[u8], change: impl FnOnce(&mut tar::Header)) -> Self {
+    fn raw(
+        mut self,
+        kind: u8,
+        name: &[u8],
+        link: &[u8],
+        data: &[u8],
+        change: impl FnOnce(&mut tar::Header),
+    ) -> Self {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(tar::EntryType::new(kind));
         header.as_old_mut().name[..name.len()].copy_from_slice(name);
@@ -94,7 +101,8 @@ impl Scratch {
     fn unpack(&self, archive: &[u8]) -> Result<Unpacked, Error> {
         let result = unpack(archive, &self.layer(), &|| false);
         assert_eq!(fs::read(self.0.path().join("bait")).unwrap(), b"bait");
-        let mut names: Vec<_> = fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["bait", "layer"], "something was written outside");
         result
@@ -119,13 +127,33 @@ fn hostile_archives_are_refused() {
         ("deep symlink climbs", Tar::default().symlink("a/b/x", "../../../bait").end(), "climbs out"),
         ("hard link climbs", Tar::default().link("x", "../bait").end(), "climbs out"),
         ("hard link to host file", Tar::default().link("x", "/etc/passwd").end(), "not in the layer"),
-        ("hard link through symlink", Tar::default().symlink("s", "/etc").link("x", "s/passwd").end(), "not in the layer"),
-        ("hard link to directory", Tar::default().directory("d", 0o755).link("x", "d").end(), "to a directory"),
+        (
+            "hard link through symlink",
+            Tar::default().symlink("s", "/etc").link("x", "s/passwd").end(),
+            "not in the layer",
+        ),
+        (
+            "hard link to directory",
+            Tar::default().directory("d", 0o755).link("x", "d").end(),
+            "to a directory",
+        ),
         ("hard link to itself", Tar::default().file("x", b"").link("x", "x").end(), "to itself"),
         ("file as directory", Tar::default().file("a", b"").file("a/b", b"").end(), "not a directory"),
-        ("dangling symlink as directory", Tar::default().symlink("a", "/nowhere").file("a/b", bait).end(), "not a directory"),
-        ("symlink loop", Tar::default().symlink("a", "b").symlink("b", "a").file("a/x", b"").end(), "not a directory"),
-        ("magic link", Tar::default().symlink("a", "/proc/self/root").file("a/x", b"").end(), "not a directory"),
+        (
+            "dangling symlink as directory",
+            Tar::default().symlink("a", "/nowhere").file("a/b", bait).end(),
+            "not a directory",
+        ),
+        (
+            "symlink loop",
+            Tar::default().symlink("a", "b").symlink("b", "a").file("a/x", b"").end(),
+            "not a directory",
+        ),
+        (
+            "magic link",
+            Tar::default().symlink("a", "/proc/self/root").file("a/x", b"").end(),
+            "not a directory",
+        ),
         ("root replaced", Tar::default().file(".", b"x").end(), "replaces the root"),
         ("root as symlink", Tar::default().symlink("./", "/etc").end(), "replaces the root"),
         ("truncated data", Tar::default().file("f", &[1; 2000]).end()[..1000].to_vec(), "unexpected end"),
@@ -133,9 +161,17 @@ fn hostile_archives_are_refused() {
         ("lying size", lying(1 << 40), "unexpected end"),
         ("negative size", lying(u64::MAX), "size"),
         ("huge size", lying(1 << 63), "size"),
-        ("PAX size lies", Tar::default().pax(&[("size", b"99999999")]).file("f", b"x").end(), "unexpected end"),
+        (
+            "PAX size lies",
+            Tar::default().pax(&[("size", b"99999999")]).file("f", b"x").end(),
+            "unexpected end",
+        ),
         ("PAX bomb", Tar::default().raw(b'x', b"p", b"", b"", |h| h.set_size(1 << 30)).end(), "too large"),
-        ("long name bomb", Tar::default().raw(b'L', b"p", b"", b"", |h| h.set_size(1 << 33)).end(), "too large"),
+        (
+            "long name bomb",
+            Tar::default().raw(b'L', b"p", b"", b"", |h| h.set_size(1 << 33)).end(),
+            "too large",
+        ),
         ("zero byte", Tar::default().pax(&[("path", b"a\0b")]).file("x", b"").end(), "bad path"),
         ("endless name", Tar::default().pax(&[("path", &[b'a'; 5000])]).file("x", b"").end(), "bad path"),
         ("long component", Tar::default().pax(&[("path", &[b'a'; 300])]).file("x", b"").end(), "too long"),
@@ -145,10 +181,25 @@ fn hostile_archives_are_refused() {
         ("whiteout climbs", Tar::default().file("a/.wh...", b"").end(), "bad whiteout"),
         ("unknown type", Tar::default().raw(b'M', b"x", b"", b"", |_| {}).end(), "unhandled"),
         ("not a tar", vec![7; 4096], "not a tar archive"),
-        ("bad checksum", { let mut t = Tar::default().file("f", b"").end(); t[0] = b'g'; t }, "checksum"),
+        (
+            "bad checksum",
+            {
+                let mut t = Tar::default().file("f", b"").end();
+                t[0] = b'g';
+                t
+            },
+            "checksum",
+        ),
         ("extension at the end", Tar::default().pax(&[("path", b"x")]).end(), "ends after"),
         ("user id", Tar::default().pax(&[("uid", b"99999999999")]).file("x", b"").end(), "uid"),
-        ("sparse lies", Tar::default().pax(&[("GNU.sparse.size", b"10"), ("GNU.sparse.map", b"0,99")]).file("x", b"12").end(), "sparse"),
+        (
+            "sparse lies",
+            Tar::default()
+                .pax(&[("GNU.sparse.size", b"10"), ("GNU.sparse.map", b"0,99")])
+                .file("x", b"12")
+                .end(),
+            "sparse",
+        ),
         ("garbage behind", [Tar::default().end(), vec![1; 65 << 20]].concat(), "behind the end"),
     ];
     for (name, archive, reason) in table {
@@ -223,7 +274,9 @@ fn owners_capabilities_and_devices_are_kept() {
     ];
     let archive = Tar::default()
         .pax(&records)
-        .raw(b'0', b"ping", b"", b"x", |header| (header.set_uid(1000), header.set_gid(1001), header.set_mode(0o755)).0)
+        .raw(b'0', b"ping", b"", b"x", |header| {
+            (header.set_uid(1000), header.set_gid(1001), header.set_mode(0o755)).0
+        })
         .device("null", 1, 3)
         .symlink("link", "ping")
         .end();
@@ -316,7 +369,11 @@ fn holes_stay_holes() {
             ("GNU.sparse.numbytes", text("512")),
         ])
         .file("pax00", &two)
-        .pax(&[("GNU.sparse.size", number.as_bytes()), ("GNU.sparse.map", map.as_bytes()), ("GNU.sparse.name", b"pax01")])
+        .pax(&[
+            ("GNU.sparse.size", number.as_bytes()),
+            ("GNU.sparse.map", map.as_bytes()),
+            ("GNU.sparse.name", b"pax01"),
+        ])
         .file("other", &two)
         .pax(&[
             ("GNU.sparse.major", text("1")),
@@ -347,7 +404,8 @@ fn implied_directories_look_like_the_ones_below() {
     fs::set_permissions(below.path().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
     fs::set_permissions(below.path().join("tmp/private"), fs::Permissions::from_mode(0o700)).unwrap();
     let scratch = Scratch::new();
-    let unpacked = scratch.unpack(&Tar::default().file("tmp/private/x", b"").file("new/x", b"").end()).unwrap();
+    let unpacked =
+        scratch.unpack(&Tar::default().file("tmp/private/x", b"").file("new/x", b"").end()).unwrap();
     settle(&scratch.layer(), &unpacked.implied, &[below.path().to_owned()]).unwrap();
     let mode = |name: &str| scratch.path(name).metadata().unwrap().mode() & 0o7777;
     assert_eq!((mode("tmp"), mode("tmp/private"), mode("new")), (0o1777, 0o700, 0o755));

@@ -40,7 +40,12 @@ pub(super) fn data<R: Read>(
     Ok(())
 }
 
-fn copy<R: Read>(mut file: &File, mut left: u64, reader: &mut Reader<R>, budget: &mut Budget) -> Result<(), Error> {
+fn copy<R: Read>(
+    mut file: &File,
+    mut left: u64,
+    reader: &mut Reader<R>,
+    budget: &mut Budget,
+) -> Result<(), Error> {
     BUFFERS.with_borrow_mut(|buffer| {
         buffer.resize(BUFFER, 0);
         while left > 0 {

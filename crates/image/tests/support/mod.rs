@@ -128,7 +128,8 @@ impl Parts {
         let index = json!({ "schemaVersion": 2, "manifests": [descriptor] }).to_string();
         let blobs: Vec<_> = self.layers.iter().chain([&self.config, &self.manifest]).collect();
         let names: Vec<_> = blobs.iter().map(|blob| format!("blobs/sha256/{}", hex(blob))).collect();
-        let mut files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(blobs.iter().map(|b| b.as_slice())).collect();
+        let mut files: Vec<(&str, &[u8])> =
+            names.iter().map(String::as_str).zip(blobs.iter().map(|b| b.as_slice())).collect();
         files.push(("index.json", index.as_bytes()));
         files.push(("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#));
         tar(&files)
