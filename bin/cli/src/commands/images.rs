@@ -74,20 +74,12 @@ impl Arguments {
         let with_digests = self.digests || format.contains(".Digest");
         let mut images = session.client.list_images(self.all, with_digests, &filters).await?;
         images.sort_by_key(|image| std::cmp::Reverse(image.created));
-        let mut rows = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        for image in &images {
-            // With --quiet an image is named once, however many tags it has.
-            let names = names(image, with_digests);
-            let names = if self.quiet && seen.insert(image.id.clone()) {
-                names.into_iter().take(1).collect()
-            } else {
-                names
-            };
-            rows.extend(names.into_iter().map(|name| row(image, name, !self.no_trunc)));
-        }
+        let rows = images.iter().flat_map(|image| {
+            let names = names(image, with_digests).into_iter();
+            names.map(|name| row(image, name, !self.no_trunc))
+        });
         let listing = if self.digests { WITH_DIGESTS } else { LISTING };
-        output::print(&listing.render(format, self.quiet, rows)?)?;
+        output::print(&listing.render(format, self.quiet, rows.collect())?)?;
         Ok(0)
     }
 }
