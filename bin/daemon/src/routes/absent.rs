@@ -19,7 +19,6 @@ pub fn router() -> Router<Shared> {
         .route("/volumes/{name}", any(no_such_volume))
         .route("/plugins", get(async || Json(json!([]))))
         .route("/plugins/{name}/json", get(no_such_plugin))
-        .route("/plugins/{name}/json", get(no_such_plugin))
         .route("/plugins/{*rest}", any(async || later("plugins", "no issue that is planned")))
         .route("/build", post(async || later("building images", "the issue on the whole Docker API")))
         .route("/build/prune", post(nothing_built))
@@ -53,11 +52,6 @@ fn no_swarm() -> ApiError {
 
 async fn no_such_volume(Path(name): Path<String>) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, format!("get {name}: no such volume"))
-}
-
-/// `docker inspect` asks here last, for every name that it found nowhere else.
-async fn no_such_plugin(Path(name): Path<String>) -> ApiError {
-    ApiError::not_found(format!("plugin {name:?} not found"))
 }
 
 /// `docker inspect` asks here, too, and takes only 404 for a no.
