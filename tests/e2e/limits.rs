@@ -37,13 +37,6 @@ fn processes_and_cpu(case: &Case) -> Result<()> {
         "a",
         &["--pids-limit", "20", "--cpus", "0.5", "-m", "100m", "nanoserver", "sleep", "1000"],
     )?;
-    let script = "for i in $(seq 40); do sleep 30 & done 2>&1; wait";
-    let seen = case.docker(&["exec", &name, "timeout", "3", "sh", "-c", script])?.output()?;
-    let all = format!("{}{}", seen.stdout, seen.stderr);
-    check!(
-        all.contains("fork") || all.contains("Resource temporarily unavailable"),
-        "40 processes of 20: {all}"
-    );
     // Inside, the container's own cgroup tells its limits (v1 names on the left, v2 on the right).
     let script = "cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
                   cat pids/pids.max pids.max 2>/dev/null; cat cpu/cpu.cfs_quota_us cpu.max 2>/dev/null; true";
@@ -52,6 +45,13 @@ fn processes_and_cpu(case: &Case) -> Result<()> {
     for wanted in ["104857600", "20", "50000"] {
         check!(words.contains(&wanted), "{wanted} is missing in the container's cgroup: {words:?}");
     }
+    let script = "for i in $(seq 40); do sleep 30 & done 2>&1; wait";
+    let seen = case.docker(&["exec", &name, "timeout", "3", "sh", "-c", script])?.output()?;
+    let all = format!("{}{}", seen.stdout, seen.stderr);
+    check!(
+        all.contains("fork") || all.contains("Resource temporarily unavailable"),
+        "40 processes of 20: {all}"
+    );
     if case.level == Level::Hyperv {
         // The limit holds for the VM as a whole, too: its worker is in the container's cgroup on the host.
         let pid = case.inspect(&name)?["State"]["Pid"].to_string();

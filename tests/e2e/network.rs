@@ -72,7 +72,7 @@ fn outbound_through_nat(case: &Case) -> Result<()> {
     std::fs::write(dir.join("big"), &big)?;
     let _outside = Outside::start(&dir).context("set up a network outside")?;
     let script = format!(
-        "wget -T 20 -qO- http://{0}/hello && wget -T 20 -qO- http://{0}/big | sha256sum",
+        "timeout 60 wget -qO- http://{0}/hello && timeout 60 wget -qO- http://{0}/big | sha256sum",
         Outside::ADDRESS
     );
     let sum = cofferdam_tests::archive::digest(&big).replace("sha256:", "");
@@ -81,7 +81,7 @@ fn outbound_through_nat(case: &Case) -> Result<()> {
 }
 
 fn none(case: &Case) -> Result<()> {
-    let script = "ls /sys/class/net; ping -c 1 -w 5 127.0.0.1 | grep received; wget -T 3 -qO- http://198.51.100.2/ 2>&1; true";
+    let script = "ls /sys/class/net; ping -c 1 -w 5 127.0.0.1 | grep received; timeout 5 wget -qO- http://198.51.100.2/ 2>&1; true";
     let seen = case.run(&["--network", "none", "nanoserver", "sh", "-c", script])?.ok()?;
     let interfaces: Vec<_> = seen.lines().take_while(|line| !line.contains("received")).collect();
     check!(interfaces.iter().all(|name| ["lo", "sit0", "tunl0", "ip6tnl0"].contains(name)), "{interfaces:?}");

@@ -105,8 +105,9 @@ fn guest_root_sees_its_own_kernel_only(case: &Case) -> Result<()> {
 /// A daemon that can start no VM says what is missing, and leaves nothing half-made.
 fn refuses(case: &Case, daemon: &Daemon, wanted: &[&str]) -> Result<()> {
     daemon.install_nanoserver()?;
-    let error =
-        daemon.docker(&["run", "--name", "refused", "--isolation=hyperv", "nanoserver", "true"]).fails(125)?;
+    let error = daemon
+        .docker(&["run", "--name", "refused", "--isolation=hyperv", "nanoserver", "true"])
+        .fails(125)?;
     for word in wanted {
         check!(error.to_lowercase().contains(word), "{word:?} is missing in: {error}");
     }

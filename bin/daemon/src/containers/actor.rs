@@ -35,6 +35,8 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<ApiResult<()>>,
     },
+    /// Starts it again for its restart policy, which counts how often.
+    Restart(oneshot::Sender<ApiResult<()>>),
     /// Ends the wait for a restart. `true` when there was one.
     CancelRestart(oneshot::Sender<ApiResult<bool>>),
     /// Freezes it.
@@ -119,6 +121,10 @@ impl Actor {
             Command::Signal { signal, by_hand, reply } => {
                 let _ = reply.send(self.signal(signal, by_hand).await);
             }
+            Command::Restart(reply) => {
+                self.restart().await;
+                let _ = reply.send(Ok(()));
+            }
             Command::CancelRestart(reply) => {
                 let _ = reply.send(self.cancel_restart());
             }
@@ -174,7 +180,8 @@ impl Actor {
         }
         self.restart_at = None;
         self.backoff = Backoff::default();
-        let fresh = Status { restarts: 0, restarting: false, stopped_by_hand: false, ..Status::clone(&status) };
+        let fresh =
+            Status { restarts: 0, restarting: false, stopped_by_hand: false, ..Status::clone(&status) };
         let started = self.start(fresh).await;
         if started.is_err() && self.container.record().host.auto_remove {
             self.remove_quietly().await;
@@ -184,9 +191,11 @@ impl Actor {
 
     /// From a status at rest to a running container, or back.
     async fn start(&mut self, at_rest: Status) -> ApiResult<()> {
-        let starting = at_rest.state.apply(StateEvent::Start).map_err(|error| ApiError::from_chain(&error))?;
+        let starting =
+            at_rest.state.apply(StateEvent::Start).map_err(|error| ApiError::from_chain(&error))?;
         let ran_before = at_rest.started.is_some();
-        match start::start(&self.engine, &self.container, Status { state: starting, ..at_rest.clone() }).await {
+        match start::start(&self.engine, &self.container, Status { state: starting, ..at_rest.clone() }).await
+        {
             Ok((shim, status)) => {
                 self.wait_for(&shim);
                 self.container.publish(status);
@@ -260,8 +269,12 @@ impl Actor {
         let ran = status.started.map_or(Duration::ZERO, |started| {
             Duration::try_from(ended.at.duration_since(started)).unwrap_or_default()
         });
-        let again =
-            restart::after_exit(&record.host.restart_policy, ended.code, status.restarts, status.stopped_by_hand);
+        let again = restart::after_exit(
+            &record.host.restart_policy,
+            ended.code,
+            status.restarts,
+            status.stopped_by_hand,
+        );
         status.restarting = again;
 
         container.close_stdio(false);
@@ -323,9 +336,14 @@ impl Actor {
         match shim.kill("", signal, false).await {
             Ok(()) => {}
             // It ended in this moment: the exit is on its way.
-            Err(ShimError::Refused(text)) if text.contains("already finished") || text.contains("not found") => {}
+            Err(ShimError::Refused(text))
+                if text.contains("already finished") || text.contains("not found") => {}
             Err(error) => {
-                return Err(ApiError::internal(format!("Cannot kill container {}: {}", self.container.id, chain(&error))));
+                return Err(ApiError::internal(format!(
+                    "Cannot kill container {}: {}",
+                    self.container.id,
+                    chain(&error)
+                )));
             }
         }
         // A frozen container could not hear it.
@@ -342,7 +360,9 @@ impl Actor {
             return Err(ApiError::conflict(format!("container {id} is already paused")));
         }
         if status.restarting {
-            return Err(ApiError::conflict(format!("Container {id} is restarting, wait until the container is running")));
+            return Err(ApiError::conflict(format!(
+                "Container {id} is restarting, wait until the container is running"
+            )));
         }
         let shim = self.container.running_shim()?;
         let state = self.check(StateEvent::Pause).map_err(|error| ApiError::conflict(chain(&error)))?;
@@ -360,9 +380,9 @@ impl Actor {
             return Err(ApiError::conflict(format!("Container {id} is not paused")));
         };
         let shim = self.container.running_shim()?;
-        shim.resume()
-            .await
-            .map_err(|error| ApiError::internal(format!("cannot unpause container {id}: {}", chain(&error))))?;
+        shim.resume().await.map_err(|error| {
+            ApiError::internal(format!("cannot unpause container {id}: {}", chain(&error)))
+        })?;
         self.record(Status { state, ..self.status() })?;
         self.engine.events.publish(self.container.event("unpause"));
         Ok(())

@@ -23,7 +23,11 @@ const NAME_ATTEMPTS: u32 = 20;
 const SHM_SIZE: i64 = 64 << 20;
 
 /// Makes a container; its ID and warnings.
-pub async fn create(engine: &Shared, name: Option<&str>, request: CreateRequest) -> ApiResult<(ContainerId, Vec<String>)> {
+pub async fn create(
+    engine: &Shared,
+    name: Option<&str>,
+    request: CreateRequest,
+) -> ApiResult<(ContainerId, Vec<String>)> {
     if let Some(name) = name.filter(|name| !names::is_valid(name.trim_start_matches('/'))) {
         return Err(ApiError::bad_request(names::refusal(name)));
     }
@@ -82,7 +86,12 @@ fn claim_name(
     Ok(name)
 }
 
-fn check(engine: &Engine, id: &ContainerId, request: CreateRequest, warnings: &mut Vec<String>) -> ApiResult<Record> {
+fn check(
+    engine: &Engine,
+    id: &ContainerId,
+    request: CreateRequest,
+    warnings: &mut Vec<String>,
+) -> ApiResult<Record> {
     let CreateRequest { config: mut wanted, mut host_config, networking_config } = request;
     // `HostConfig` and `NetworkingConfig` travel in the same object as the configuration.
     wanted.others.remove("HostConfig");
@@ -95,27 +104,36 @@ fn check(engine: &Engine, id: &ContainerId, request: CreateRequest, warnings: &m
     let image = image::find(engine, &wanted.image)?;
     let mut config = merge(wanted, image.container_config());
     let (path, args) = program(&config)?;
+    if config.hostname.is_empty() && host_config.network_mode == "host" {
+        // On the host's network a container goes by the host's name, as in Docker.
+        rustix::system::uname().nodename().to_string_lossy().as_ref().clone_into(&mut config.hostname);
+    }
     check_config(&mut config, id)?;
     check_host(&mut host_config, isolation, warnings)?;
     check_unsupported(&config, &host_config, warnings)?;
 
     for (network, endpoint) in &networking_config.endpoints_config {
         if !["bridge", "default", "none", "host"].contains(&network.as_str()) {
-            return Err(ApiError::not_found(format!("network {network} not found")));
+            // Not 404: clients read that as a missing image when they create a container, and pull it.
+            return Err(ApiError::bad_request(format!("network {network} not found")));
         }
         let pinned = |key: &str| endpoint.ipam_config.get(key).is_some_and(|value| value != "");
         if pinned("IPv4Address") || pinned("IPv6Address") {
-            return Err(ApiError::bad_request("user specified IP address is supported on user defined networks only"));
+            return Err(ApiError::bad_request(
+                "user specified IP address is supported on user defined networks only",
+            ));
         }
     }
     let mac = networking_config.endpoints_config.values().map(|endpoint| endpoint.mac_address.as_str());
-    let mac = mac.chain([config.mac_address.as_str()]).find(|mac| !mac.is_empty()).map(check_mac).transpose()?;
+    let mac =
+        mac.chain([config.mac_address.as_str()]).find(|mac| !mac.is_empty()).map(check_mac).transpose()?;
 
-    let mounts = mounts::collect(&host_config, &image.container_config().volumes, &config.volumes)
-        .map_err(|error| match error {
+    let mounts = mounts::collect(&host_config, &image.container_config().volumes, &config.volumes).map_err(
+        |error| match error {
             InvalidMount::Wrong(text) => ApiError::bad_request(text),
             InvalidMount::Later(what) => ApiError::not_implemented(what, "the volumes issue"),
-        })?;
+        },
+    )?;
     for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind && !mount.create_source) {
         if !std::path::Path::new(&mount.source).exists() {
             return Err(ApiError::bad_request(format!(
@@ -198,7 +216,9 @@ fn check_config(config: &mut Config, id: &ContainerId) -> ApiResult<()> {
         id.short().clone_into(&mut config.hostname);
     }
     let plain = |name: &str| {
-        !name.is_empty() && name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        !name.is_empty()
+            && name.len() <= 64
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };
     if !plain(&config.hostname) || !(config.domainname.is_empty() || plain(&config.domainname)) {
         return wrong(format!("invalid hostname format: {}", config.hostname));
@@ -215,7 +235,8 @@ fn check_config(config: &mut Config, id: &ContainerId) -> ApiResult<()> {
     if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
         return wrong(format!("invalid environment variable: {entry}"));
     }
-    let texts = config.env.iter().chain(config.cmd.iter().flatten()).chain(config.entrypoint.iter().flatten());
+    let texts =
+        config.env.iter().chain(config.cmd.iter().flatten()).chain(config.entrypoint.iter().flatten());
     if texts.chain([&config.user, &config.working_dir]).any(|text| text.contains('\0')) {
         return wrong("invalid container configuration: a value contains a NUL byte".to_owned());
     }
@@ -237,9 +258,13 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
         }
         "host" => {}
         other if other.starts_with("container:") => {
-            return Err(ApiError::not_implemented("joining another container's network", "the networks issue"));
+            return Err(ApiError::not_implemented(
+                "joining another container's network",
+                "the networks issue",
+            ));
         }
-        other => return Err(ApiError::not_found(format!("network {other} not found"))),
+        // Not 404, as above.
+        other => return Err(ApiError::bad_request(format!("network {other} not found"))),
     }
     if isolation == Isolation::Hyperv {
         let shared = [("pid", &host.pid_mode), ("ipc", &host.ipc_mode), ("uts", &host.uts_mode)];
@@ -259,7 +284,10 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
         ("cgroup namespace", &host.cgroupns_mode, &["host", "private"]),
     ] {
         if mode.starts_with("container:") {
-            return Err(ApiError::not_implemented("sharing namespaces with another container", "the networks issue"));
+            return Err(ApiError::not_implemented(
+                "sharing namespaces with another container",
+                "the networks issue",
+            ));
         }
         if !mode.is_empty() && !allowed.contains(&mode.as_str()) {
             return wrong(format!("invalid {kind} mode: {mode}"));
@@ -302,10 +330,14 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
         return wrong("Minimum memoryswap limit should be larger than memory limit, see usage".to_owned());
     }
     if host.memory == 0 && host.memory_swap > 0 {
-        return wrong("You should always set the Memory limit when using Memoryswap limit, see usage".to_owned());
+        return wrong(
+            "You should always set the Memory limit when using Memoryswap limit, see usage".to_owned(),
+        );
     }
     if host.memory_reservation > 0 && host.memory > 0 && host.memory < host.memory_reservation {
-        return wrong("Minimum memory limit can not be less than memory reservation limit, see usage".to_owned());
+        return wrong(
+            "Minimum memory limit can not be less than memory reservation limit, see usage".to_owned(),
+        );
     }
     if host.memory > 0 && host.memory_swap == 0 {
         host.memory_swap = host.memory.saturating_mul(2);
@@ -324,23 +356,33 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
         return wrong(format!("invalid CPU shares ({}): value must be a positive integer", host.cpu_shares));
     }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return wrong(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj));
+        return wrong(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        ));
     }
     for limit in host.ulimits.iter().flatten() {
         if !resources::is_rlimit(&limit.name) {
             return wrong(format!("invalid ulimit type: {}", limit.name));
         }
         if limit.hard != -1 && (limit.soft == -1 || limit.soft > limit.hard) {
-            return wrong(format!("ulimit soft limit must be less than or equal to hard limit: {} > {}", limit.soft, limit.hard));
+            return wrong(format!(
+                "ulimit soft limit must be less than or equal to hard limit: {} > {}",
+                limit.soft, limit.hard
+            ));
         }
     }
     let empty = Vec::new();
     let (add, drop) = (host.cap_add.as_ref().unwrap_or(&empty), host.cap_drop.as_ref().unwrap_or(&empty));
-    capabilities::effective(add, drop, host.privileged, capabilities::Bounding::FULL).map_err(|error| bad(&error))?;
+    capabilities::effective(add, drop, host.privileged, capabilities::Bounding::FULL)
+        .map_err(|error| bad(&error))?;
     let security = Security::parse(host).map_err(|error| bad(&error))?;
     security.seccomp(host.privileged, &[]).map_err(|error| bad(&error))?;
-    devices::check_rules(host.device_cgroup_rules.as_deref().unwrap_or_default()).map_err(|error| bad(&error))?;
-    if let Some(text) = host.extra_hosts.iter().flatten().find(|text| etc_files::extra_host(text, None).is_none()) {
+    devices::check_rules(host.device_cgroup_rules.as_deref().unwrap_or_default())
+        .map_err(|error| bad(&error))?;
+    if let Some(text) =
+        host.extra_hosts.iter().flatten().find(|text| etc_files::extra_host(text, None).is_none())
+    {
         return wrong(format!("invalid add-host: {text:?}: want host:address"));
     }
     if let Some(server) = host.dns.iter().find(|server| server.parse::<std::net::IpAddr>().is_err()) {
@@ -374,7 +416,9 @@ fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<Stri
         ));
     }
     if !host.storage_opt.is_empty() {
-        return Err(ApiError::bad_request("--storage-opt is supported only for block devices of named size: not here"));
+        return Err(ApiError::bad_request(
+            "--storage-opt is supported only for block devices of named size: not here",
+        ));
     }
     if !matches!(host.userns_mode.as_str(), "" | "host") {
         return Err(ApiError::bad_request(format!("invalid USER mode: {}", host.userns_mode)));
@@ -409,7 +453,6 @@ pub(super) fn mac_of(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -482,7 +525,8 @@ mod tests {
         assert_eq!(args, ["x"]);
         let ((path, args), _) = merged(Config { entrypoint: words(&["sh"]), ..Config::default() });
         assert_eq!((path.as_str(), args.len()), ("sh", 0));
-        let ((path, _), _) = merged(Config { entrypoint: words(&[""]), cmd: words(&["ls"]), ..Config::default() });
+        let ((path, _), _) =
+            merged(Config { entrypoint: words(&[""]), cmd: words(&["ls"]), ..Config::default() });
         assert_eq!(path, "ls");
     }
 

@@ -105,10 +105,16 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
     if status.state != State::Created
         && restart::at_daemon_start(&policy, status.exit_code, status.restarts, status.stopped_by_hand, ended)
     {
-        if let Err(error) = lifecycle::start(&container).await {
+        // Only a policy that counts its attempts goes on counting; `always` begins anew, as in Docker.
+        let started = match policy.name.as_str() {
+            "on-failure" => container.ask(Command::Restart).await,
+            _ => lifecycle::start(&container).await.map(drop),
+        };
+        if let Err(error) = started {
             tracing::warn!(%id, "cannot start a container again: {error}");
         }
-    } else if auto_remove && was_running
+    } else if auto_remove
+        && was_running
         && let Err(error) = remove::remove_container(&engine, &container, false).await
     {
         tracing::warn!(%id, "cannot remove a container that ended: {error}");
