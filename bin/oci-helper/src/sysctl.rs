@@ -14,7 +14,8 @@ pub fn apply_network(linux: &mut Linux) -> Result<(), Failure> {
     let Some(parameters) = linux.sysctl_mut() else { return Ok(()) };
     for (key, value) in parameters.iter().filter(|(key, _)| is_network(key)) {
         let path = file(key);
-        let set = OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
+        let set =
+            OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
         set.map_err(|error| Failure::new(format_args!("sysctl {key}={value}"), error))?;
     }
     parameters.retain(|key, _| !is_network(key));

@@ -40,7 +40,9 @@ impl Store {
     pub fn insert_container(&self, new: &NewContainer<'_>) -> Result<(), StoreError> {
         let connection = self.lock();
         let inserted = connection
-            .prepare_cached("INSERT INTO container (id, name, created, spec, state) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .prepare_cached(
+                "INSERT INTO container (id, name, created, spec, state) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
             .execute(params![new.id.as_str(), new.name, new.created, new.spec, new.state]);
         name_or_error(&connection, new.name, inserted).map(|_| ())
     }
@@ -48,14 +50,20 @@ impl Store {
     /// All containers, oldest first.
     pub fn containers(&self) -> Result<Vec<ContainerRow>, StoreError> {
         let connection = self.lock();
-        let mut statement =
-            connection.prepare("SELECT id, name, created, spec, state FROM container ORDER BY created, id")?;
+        let mut statement = connection
+            .prepare("SELECT id, name, created, spec, state FROM container ORDER BY created, id")?;
         let rows = statement.query_map([], |row| {
             let id: String = row.get(0)?;
             let id = id.parse::<ContainerId>().map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
             })?;
-            Ok(ContainerRow { id, name: row.get(1)?, created: row.get(2)?, spec: row.get(3)?, state: row.get(4)? })
+            Ok(ContainerRow {
+                id,
+                name: row.get(1)?,
+                created: row.get(2)?,
+                spec: row.get(3)?,
+                state: row.get(4)?,
+            })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -115,7 +123,11 @@ fn found(id: &ContainerId, changed: usize) -> Result<(), StoreError> {
 }
 
 /// Turns a violated unique constraint into [`StoreError::NameInUse`].
-fn name_or_error(connection: &Connection, name: &str, result: rusqlite::Result<usize>) -> Result<usize, StoreError> {
+fn name_or_error(
+    connection: &Connection,
+    name: &str,
+    result: rusqlite::Result<usize>,
+) -> Result<usize, StoreError> {
     match result {
         Err(rusqlite::Error::SqliteFailure(failure, _)) if failure.code == ErrorCode::ConstraintViolation => {
             let holder: Option<String> = connection

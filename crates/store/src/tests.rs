@@ -21,7 +21,12 @@ fn pool(last: u8) -> AddressPool {
     }
 }
 
-fn address(store: &Store, id: &ContainerId, pool: &AddressPool, preferred: Option<Ipv4Addr>) -> Result<u8, StoreError> {
+fn address(
+    store: &Store,
+    id: &ContainerId,
+    pool: &AddressPool,
+    preferred: Option<Ipv4Addr>,
+) -> Result<u8, StoreError> {
     let wanted = Wanted { address: Some(pool), preferred, uid: None };
     let leases = store.begin_start(id, wanted, |_| "\"starting\"".to_owned())?;
     Ok(leases.address.unwrap().octets()[3])
@@ -76,7 +81,8 @@ fn user_ids_are_leased_once() {
     let store = Store::in_memory().unwrap();
     let uids = UidPool { first: 0x7000_0000, count: 2 };
     let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| add(&store, name).unwrap()).collect();
-    let lease = |id| store.begin_start(id, Wanted { uid: Some(uids), ..Wanted::default() }, |_| "{}".to_owned());
+    let lease =
+        |id| store.begin_start(id, Wanted { uid: Some(uids), ..Wanted::default() }, |_| "{}".to_owned());
     assert_eq!(lease(&ids[0]).unwrap().uid, Some(0x7000_0000));
     assert_eq!(lease(&ids[1]).unwrap().uid, Some(0x7000_0001));
     assert!(matches!(lease(&ids[2]), Err(StoreError::UidsExhausted)));

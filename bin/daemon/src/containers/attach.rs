@@ -97,7 +97,12 @@ impl Attach {
             ..logs::Options::default()
         };
         let (sink, mut pieces) = mpsc::channel(4);
-        tokio::spawn(logs::send(self.container.log_path(&self.engine), options, self.container.watch(), sink));
+        tokio::spawn(logs::send(
+            self.container.log_path(&self.engine),
+            options,
+            self.container.watch(),
+            sink,
+        ));
         while let Some(Ok(piece)) = pieces.recv().await {
             if client.write_all(&piece).await.is_err() {
                 return false;

@@ -112,7 +112,12 @@ pub fn write_order(bundle: &Path, spec: &ShimSpec) -> io::Result<()> {
 }
 
 /// Everything else that a container needs before it is made. Blocking; runs while the shim starts.
-pub fn write_rest(engine: &Engine, container: &Container, lower: &[PathBuf], address: Option<Ipv4Addr>) -> ApiResult<()> {
+pub fn write_rest(
+    engine: &Engine,
+    container: &Container,
+    lower: &[PathBuf],
+    address: Option<Ipv4Addr>,
+) -> ApiResult<()> {
     let record = container.record();
     let dirs = DataDirs::of(engine, container);
     let failed = |what: &str| {
@@ -208,7 +213,10 @@ fn make_bind_sources(mounts: &[MountPoint]) -> ApiResult<()> {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound && mount.create_source => {
                 std::fs::create_dir_all(source).map_err(|error| {
-                    ApiError::internal(format!("error while creating mount source path '{}': {error}", mount.source))
+                    ApiError::internal(format!(
+                        "error while creating mount source path '{}': {error}",
+                        mount.source
+                    ))
                 })?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -218,7 +226,10 @@ fn make_bind_sources(mounts: &[MountPoint]) -> ApiResult<()> {
                 )));
             }
             Err(error) => {
-                return Err(ApiError::bad_request(format!("cannot use the bind source path {}: {error}", mount.source)));
+                return Err(ApiError::bad_request(format!(
+                    "cannot use the bind source path {}: {error}",
+                    mount.source
+                )));
             }
         }
     }

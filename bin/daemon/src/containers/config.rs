@@ -420,6 +420,9 @@ mod tests {
         }))
         .unwrap();
         let stored = serde_json::to_string(&request.host_config).unwrap();
-        assert_eq!(lenient::<HostConfig>(serde_json::from_str(&stored).unwrap()).unwrap(), request.host_config);
+        assert_eq!(
+            lenient::<HostConfig>(serde_json::from_str(&stored).unwrap()).unwrap(),
+            request.host_config
+        );
     }
 }

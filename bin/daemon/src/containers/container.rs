@@ -40,7 +40,13 @@ struct StdioGate {
 
 impl Container {
     /// Brings a recorded container to life: its actor begins with `status`.
-    pub(super) fn spawn(engine: &Shared, id: ContainerId, name: String, record: Record, status: Status) -> Arc<Self> {
+    pub(super) fn spawn(
+        engine: &Shared,
+        id: ContainerId,
+        name: String,
+        record: Record,
+        status: Status,
+    ) -> Arc<Self> {
         let (commands, inbox) = mpsc::channel(16);
         let container = Arc::new(Self {
             id,
@@ -113,7 +119,10 @@ impl Container {
     }
 
     /// Asks the actor for something and waits for its answer.
-    pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<ApiResult<T>>) -> Command) -> ApiResult<T> {
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<ApiResult<T>>) -> Command,
+    ) -> ApiResult<T> {
         let (reply, answer) = oneshot::channel();
         let gone = || ApiError::not_found(format!("No such container: {}", self.id));
         // A client that goes away does not undo what it asked for: the actor does it all the same.
@@ -173,7 +182,9 @@ impl Container {
     pub async fn resize(&self, engine: &Engine, size: WindowSize) -> ApiResult<()> {
         let shim = self.running_shim()?;
         let resizing = shim.resize("", size).await;
-        resizing.map_err(|error| ApiError::internal(format!("cannot resize container {}: {}", self.id, chain(&error))))?;
+        resizing.map_err(|error| {
+            ApiError::internal(format!("cannot resize container {}: {}", self.id, chain(&error)))
+        })?;
         let event = self.event("resize").with("height", size.height.to_string());
         engine.events.publish(event.with("width", size.width.to_string()));
         Ok(())
@@ -189,7 +200,11 @@ impl Container {
         }
         let processes = self.running_shim()?.processes().await;
         processes.map_err(|error| {
-            ApiError::internal(format!("cannot list the processes of container {}: {}", self.id, chain(&error)))
+            ApiError::internal(format!(
+                "cannot list the processes of container {}: {}",
+                self.id,
+                chain(&error)
+            ))
         })
     }
 

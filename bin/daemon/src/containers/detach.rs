@@ -29,7 +29,9 @@ pub fn parse(text: &str) -> Result<Vec<u8>, InvalidKeys> {
             _ => None,
         }
     };
-    text.split(',').map(|word| key(word).ok_or_else(|| InvalidKeys(text.to_owned(), word.to_owned()))).collect()
+    text.split(',')
+        .map(|word| key(word).ok_or_else(|| InvalidKeys(text.to_owned(), word.to_owned())))
+        .collect()
 }
 
 /// Watches input for the sequence. Bytes that may begin it are held back until it is decided.

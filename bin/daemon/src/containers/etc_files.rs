@@ -65,7 +65,10 @@ const PUBLIC: [&str; 2] = ["8.8.8.8", "8.8.4.4"];
 pub fn resolv_conf(host: &str, dns: Dns<'_>, isolated: bool) -> String {
     let of_host = |key: &str| {
         let lines = host.lines().filter_map(move |line| line.trim().strip_prefix(key).map(str::to_owned));
-        lines.filter(|rest| rest.starts_with([' ', '\t'])).map(|rest| rest.trim().to_owned()).collect::<Vec<_>>()
+        lines
+            .filter(|rest| rest.starts_with([' ', '\t']))
+            .map(|rest| rest.trim().to_owned())
+            .collect::<Vec<_>>()
     };
     let reachable = |server: &String| {
         let address = server.split('%').next().unwrap_or_default().parse::<std::net::IpAddr>();
@@ -103,7 +106,8 @@ mod tests {
 
     #[test]
     fn hosts_name_the_container() {
-        let text = hosts("box", "", Some(Ipv4Addr::new(172, 30, 0, 2)), &[("db".to_owned(), "10.0.0.1".to_owned())]);
+        let text =
+            hosts("box", "", Some(Ipv4Addr::new(172, 30, 0, 2)), &[("db".to_owned(), "10.0.0.1".to_owned())]);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.0.0.1\tdb\n172.30.0.2\tbox\n"));
         assert!(hosts("box", "lan", None, &[]).ends_with("127.0.1.1\tbox.lan box\n"));
@@ -127,7 +131,9 @@ mod tests {
             resolv_conf(host, Dns::default(), true),
             "nameserver 10.1.1.1\nsearch lan\noptions edns0\n"
         );
-        assert!(resolv_conf("nameserver 127.0.0.53\n", Dns::default(), true).starts_with("nameserver 8.8.8.8\n"));
+        assert!(
+            resolv_conf("nameserver 127.0.0.53\n", Dns::default(), true).starts_with("nameserver 8.8.8.8\n")
+        );
         assert_eq!(resolv_conf("nameserver 127.0.0.53\n", Dns::default(), false), "nameserver 127.0.0.53\n");
         let given = (["9.9.9.9".to_owned()], [".".to_owned()]);
         let dns = Dns { servers: &given.0, search: &given.1, options: &[] };

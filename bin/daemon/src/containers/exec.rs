@@ -187,7 +187,9 @@ impl Starting {
                 let request = &self.exec.request;
                 let watcher = request.tty.then(|| Watcher::new(self.exec.keys.clone()));
                 let settled = self.exec.ended();
-                if attach::join(client, stream, request.attach_stdin, watcher, settled).await == Left::Detached {
+                if attach::join(client, stream, request.attach_stdin, watcher, settled).await
+                    == Left::Detached
+                {
                     let event = self.container.event("exec_detach").with("execID", &self.exec.id);
                     self.engine.events.publish(event);
                 }
@@ -269,11 +271,14 @@ impl Starting {
 
     /// The OCI process object.
     async fn process(&self) -> ApiResult<String> {
-        let (engine, container, exec) = (Arc::clone(&self.engine), Arc::clone(&self.container), Arc::clone(&self.exec));
+        let (engine, container, exec) =
+            (Arc::clone(&self.engine), Arc::clone(&self.container), Arc::clone(&self.exec));
         let record = container.record();
         let lower = image::lower_dirs(&engine, &record).await?;
         let making = tokio::task::spawn_blocking(move || {
-            let failed = |error: std::io::Error| ApiError::internal(format!("cannot read the container's users: {error}"));
+            let failed = |error: std::io::Error| {
+                ApiError::internal(format!("cannot read the container's users: {error}"))
+            };
             let upper = DataDirs::of(&engine, &container).upper();
             let mut layers = Vec::with_capacity(lower.len() + 1);
             if record.isolation == Isolation::Process {
@@ -322,11 +327,7 @@ async fn hear_of_end(engine: Shared, container: Arc<Container>, exec: Arc<Exec>,
 fn exit_code(text: &str) -> i32 {
     let text = text.to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|words| text.contains(words));
-    if has(&["executable file not found", "no such file or directory"]) {
-        127
-    } else {
-        126
-    }
+    if has(&["executable file not found", "no such file or directory"]) { 127 } else { 126 }
 }
 
 /// Resizes its TTY.
@@ -337,7 +338,9 @@ pub async fn resize(engine: &Shared, id: &str, size: WindowSize) -> ApiResult<()
         // The client's first resize may come before the program: its size is set at the start too.
         return Err(ApiError::conflict(format!("exec {id} is not running")));
     }
-    shim.resize(id, size).await.map_err(|error| ApiError::internal(format!("cannot resize: {}", chain(&error))))?;
+    shim.resize(id, size)
+        .await
+        .map_err(|error| ApiError::internal(format!("cannot resize: {}", chain(&error))))?;
     Ok(())
 }
 

@@ -24,8 +24,14 @@ pub fn find(engine: &Engine, name: &str) -> ApiResult<Image> {
 
 /// The image of a container; it cannot have been removed as long as the container exists.
 fn of(engine: &Engine, record: &Record) -> ApiResult<Image> {
-    let id = record.image.parse().map_err(|_invalid| ApiError::internal(format!("bad image ID {}", record.image)))?;
-    engine.images.get(&id).ok_or_else(|| ApiError::not_found(format!("No such image: {}", record.config.image)))
+    let id = record
+        .image
+        .parse()
+        .map_err(|_invalid| ApiError::internal(format!("bad image ID {}", record.image)))?;
+    engine
+        .images
+        .get(&id)
+        .ok_or_else(|| ApiError::not_found(format!("No such image: {}", record.config.image)))
 }
 
 /// The layers of a container's image, topmost first.

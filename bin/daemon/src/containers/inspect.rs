@@ -24,7 +24,11 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
     let (record, status) = (container.record(), container.status());
     let dirs = DataDirs::of(engine, container);
     let etc = dirs.etc();
-    let log = if record.host.log_config.driver == "none" { String::new() } else { text(&container.log_path(engine)) };
+    let log = if record.host.log_config.driver == "none" {
+        String::new()
+    } else {
+        text(&container.log_path(engine))
+    };
     let execs = exec::ids(container);
     let bridge = status.network.as_ref().filter(|_| status.state.is_live());
     let mut json = json!({
@@ -179,7 +183,8 @@ pub(super) fn sizes(engine: &Engine, container: &Container) -> (u64, u64) {
             std::fs::metadata(dirs.disk()).map_or(0, |disk| disk.blocks() * 512)
         }
     };
-    let image = record.image.parse().ok().and_then(|id| engine.images.get(&id)).map_or(0, |image| image.size());
+    let image =
+        record.image.parse().ok().and_then(|id| engine.images.get(&id)).map_or(0, |image| image.size());
     (own, own + image)
 }
 

@@ -120,7 +120,12 @@ impl Entry {
     pub fn children(&self) -> io::Result<Vec<(OsString, Entry)>> {
         let mut seen = std::collections::BTreeSet::new();
         for part in &self.parts {
-            let readable = rustix::fs::openat(part, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            let readable = rustix::fs::openat(
+                part,
+                ".",
+                OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
             for entry in rustix::fs::Dir::read_from(&readable)? {
                 let name = OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned();
                 if name != "." && name != ".." {
@@ -190,7 +195,8 @@ fn is_opaque(directory: &impl AsFd) -> bool {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let Ok(readable) = rustix::fs::openat(directory, ".", flags, Mode::empty()) else { return false };
     let mut value = [0_u8; 4];
-    rustix::fs::fgetxattr(&readable, "trusted.overlay.opaque", &mut value[..]).is_ok_and(|n| n == 1 && value[0] == b'y')
+    rustix::fs::fgetxattr(&readable, "trusted.overlay.opaque", &mut value[..])
+        .is_ok_and(|n| n == 1 && value[0] == b'y')
 }
 
 #[cfg(test)]

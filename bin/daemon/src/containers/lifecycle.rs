@@ -71,7 +71,12 @@ pub async fn restart(
 }
 
 /// Sends a signal to its program.
-pub async fn kill(engine: &Shared, container: &Container, reference: &str, signal: Option<&str>) -> ApiResult<()> {
+pub async fn kill(
+    engine: &Shared,
+    container: &Container,
+    reference: &str,
+    signal: Option<&str>,
+) -> ApiResult<()> {
     let signal = signal.map_or(Ok(signals::KILL), parse_signal)?;
     let not_running = |error: ApiError| ApiError {
         message: format!("cannot kill container: {reference}: {}", error.message),
@@ -112,7 +117,11 @@ async fn end(container: &Container) -> ApiResult<()> {
     if has_ended(container, Some(KILL_TIME)).await {
         return Ok(());
     }
-    Err(ApiError::internal(format!("container {} did not end within {} s after SIGKILL", container.id, KILL_TIME.as_secs())))
+    Err(ApiError::internal(format!(
+        "container {} did not end within {} s after SIGKILL",
+        container.id,
+        KILL_TIME.as_secs()
+    )))
 }
 
 async fn send(container: &Container, signal: u32, by_hand: bool) -> ApiResult<()> {

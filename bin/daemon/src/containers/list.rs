@@ -12,8 +12,22 @@ use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 
 const KNOWN: [&str; 16] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "isolation", "is-task", "label", "name", "network",
-    "publish", "since", "status", "volume", "label!",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "label!",
 ];
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
@@ -45,7 +59,10 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
     }
     let exits: Vec<i32> = filters
         .values("exited")
-        .map(|code| code.parse().map_err(|_unreadable| ApiError::bad_request(format!("invalid filter 'exited={code}'"))))
+        .map(|code| {
+            code.parse()
+                .map_err(|_unreadable| ApiError::bad_request(format!("invalid filter 'exited={code}'")))
+        })
         .collect::<ApiResult<_>>()?;
     let levels: Vec<Isolation> = filters
         .values("isolation")
@@ -59,7 +76,9 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
     // A name of an image that does not exist matches nothing.
     let ancestors: Vec<String> = filters
         .values("ancestor")
-        .map(|name| engine.images.resolve(name).map_or_else(|_| name.to_owned(), |image| image.id().to_string()))
+        .map(|name| {
+            engine.images.resolve(name).map_or_else(|_| name.to_owned(), |image| image.id().to_string())
+        })
         .collect();
     let all = query.all || query.limit.is_some() || filters.has("status") || filters.has("exited");
     let passes = |container: &Arc<Container>| {
@@ -72,15 +91,23 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
             && filters.matches("health", "none")
             && filters.matches("is-task", "false")
             && filters.labels("label", |key| record.config.labels.get(key).map(String::as_str))
-            && !(filters.has("label!") && filters.labels("label!", |key| record.config.labels.get(key).map(String::as_str)))
+            && !(filters.has("label!")
+                && filters.labels("label!", |key| record.config.labels.get(key).map(String::as_str)))
             && (ancestors.is_empty() || ancestors.contains(&record.image))
-            && (exits.is_empty() || (status.finished.is_some() && !status.is_running() && exits.contains(&status.exit_code)))
+            && (exits.is_empty()
+                || (status.finished.is_some() && !status.is_running() && exits.contains(&status.exit_code)))
             && (levels.is_empty() || levels.contains(&record.isolation))
             && filters.any("network", |wanted| wanted == record.network() || wanted == engine.network.id)
             && filters.any("volume", |wanted| {
                 record.mounts.iter().any(|mount| mount.source == wanted || mount.destination == wanted)
             })
-            && filters.any("expose", |wanted| record.config.exposed_ports.keys().any(|port| port.split('/').next() == wanted.split('/').next()))
+            && filters.any("expose", |wanted| {
+                record
+                    .config
+                    .exposed_ports
+                    .keys()
+                    .any(|port| port.split('/').next() == wanted.split('/').next())
+            })
             && !filters.has("publish")
             && before.is_none_or(|before| record.created < before)
             && since.is_none_or(|since| record.created > since)

@@ -59,7 +59,11 @@ fn wrong(text: impl Into<String>) -> InvalidMount {
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
 /// All mounts of a container, ordered so that a parent comes before what is below it.
-pub fn collect(host: &HostConfig, image_volumes: &KeySet, own_volumes: &KeySet) -> Result<Vec<MountPoint>, InvalidMount> {
+pub fn collect(
+    host: &HostConfig,
+    image_volumes: &KeySet,
+    own_volumes: &KeySet,
+) -> Result<Vec<MountPoint>, InvalidMount> {
     let mut mounts = Vec::new();
     for bind in host.binds.iter().flatten() {
         mounts.push(parse_bind(bind)?);
@@ -146,7 +150,9 @@ fn parse_bind(text: &str) -> Result<MountPoint, InvalidMount> {
             "ro" => mount.writable = false,
             // SELinux labels, and copying into volumes, mean nothing for a bind here.
             "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" => {}
-            propagation if PROPAGATIONS.contains(&propagation) => propagation.clone_into(&mut mount.propagation),
+            propagation if PROPAGATIONS.contains(&propagation) => {
+                propagation.clone_into(&mut mount.propagation)
+            }
             _ => return Err(wrong(format!("invalid mode: {options}"))),
         }
     }
@@ -159,15 +165,17 @@ fn parse_mount(mount: &Mount) -> Result<MountPoint, InvalidMount> {
     if mount.target.is_empty() {
         return Err(failed("field Target must not be empty"));
     }
-    let target =
-        destination(&mount.target, &mount.target).map_err(|error| failed(&error.to_string()))?;
+    let target = destination(&mount.target, &mount.target).map_err(|error| failed(&error.to_string()))?;
     match mount.kind.as_str() {
         "bind" => {
             if mount.source.is_empty() {
                 return Err(failed("field Source must not be empty"));
             }
             if !mount.source.starts_with('/') {
-                return Err(failed(&format!("invalid mount path: '{}' mount path must be absolute", mount.source)));
+                return Err(failed(&format!(
+                    "invalid mount path: '{}' mount path must be absolute",
+                    mount.source
+                )));
             }
             let options = mount.bind_options.clone().unwrap_or_default();
             let mut point = MountPoint::bind(&mount.source, target);
@@ -251,7 +259,10 @@ mod tests {
         assert!(!mount.writable && mount.create_source);
         assert_eq!(mount.propagation, "rslave");
         assert_eq!(bind("/a:/b:wx").unwrap_err(), "invalid mode: wx");
-        assert_eq!(bind("/a:/").unwrap_err(), "invalid volume specification: '/a:/': destination can't be '/'");
+        assert_eq!(
+            bind("/a:/").unwrap_err(),
+            "invalid volume specification: '/a:/': destination can't be '/'"
+        );
         assert!(bind("/a:b").unwrap_err().contains("mount path must be absolute"));
         assert!(bind("./a:/b").unwrap_err().contains("use absolute path"));
         assert_eq!(parse_bind("named:/b"), Err(InvalidMount::Later("named volumes")));
@@ -267,11 +278,15 @@ mod tests {
             tmpfs: [("/a".to_owned(), "size=1m".to_owned())].into(),
             ..HostConfig::default()
         };
-        let volumes: KeySet = [("/a".to_owned(), serde_json::json!({})), ("/v".to_owned(), serde_json::json!({}))].into();
+        let volumes: KeySet =
+            [("/a".to_owned(), serde_json::json!({})), ("/v".to_owned(), serde_json::json!({}))].into();
         let mounts = collect(&host, &volumes, &KeySet::new()).unwrap();
         let places: Vec<_> = mounts.iter().map(|mount| mount.destination.as_str()).collect();
         assert_eq!(places, ["/a", "/v", "/a/b"]);
-        let twice = HostConfig { binds: Some(vec!["/x:/a".to_owned(), "/y:/a/".to_owned()]), ..HostConfig::default() };
+        let twice = HostConfig {
+            binds: Some(vec!["/x:/a".to_owned(), "/y:/a/".to_owned()]),
+            ..HostConfig::default()
+        };
         let error = collect(&twice, &KeySet::new(), &KeySet::new()).unwrap_err();
         assert_eq!(error.to_string(), "Duplicate mount point: /a");
     }
@@ -291,6 +306,9 @@ mod tests {
             parse_mount(&mount("bind", "", "/b")).unwrap_err().to_string(),
             "invalid mount config for type \"bind\": field Source must not be empty"
         );
-        assert_eq!(parse_mount(&mount("zfs", "", "/b")).unwrap_err().to_string(), "mount type unknown: \"zfs\"");
+        assert_eq!(
+            parse_mount(&mount("zfs", "", "/b")).unwrap_err().to_string(),
+            "mount type unknown: \"zfs\""
+        );
     }
 }

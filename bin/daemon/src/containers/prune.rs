@@ -20,7 +20,11 @@ pub async fn prune(engine: &Shared, filters: &Filters) -> ApiResult<(Vec<String>
         let label = |key: &str| record.config.labels.get(key).map(String::as_str);
         let spared = filters.has("label!") && filters.labels("label!", label);
         let at_rest = matches!(status.state, State::Created | State::Exited) && !status.restarting;
-        if !at_rest || spared || !filters.labels("label", label) || until.is_some_and(|until| record.created > until) {
+        if !at_rest
+            || spared
+            || !filters.labels("label", label)
+            || until.is_some_and(|until| record.created > until)
+        {
             continue;
         }
         let size = {

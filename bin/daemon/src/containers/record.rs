@@ -154,9 +154,18 @@ mod tests {
     #[test]
     fn spans_are_dockers() {
         for (seconds, text) in [
-            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
-            (119, "About a minute"), (120, "2 minutes"), (3599, "59 minutes"), (3600, "About an hour"),
-            (5400, "2 hours"), (86_400, "24 hours"), (172_800, "2 days"), (1_209_600, "2 weeks"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (5400, "2 hours"),
+            (86_400, "24 hours"),
+            (172_800, "2 days"),
+            (1_209_600, "2 weeks"),
         ] {
             assert_eq!(human_duration(seconds), text, "{seconds}");
         }
@@ -175,7 +184,10 @@ mod tests {
         status = Status { state: State::Exited, exit_code: 7, finished: at(2), ..status };
         assert_eq!(status.sentence(now), "Exited (7) 2 seconds ago");
         status.restarting = true;
-        assert_eq!((status.word(), status.sentence(now).as_str()), ("restarting", "Restarting (7) 2 seconds ago"));
+        assert_eq!(
+            (status.word(), status.sentence(now).as_str()),
+            ("restarting", "Restarting (7) 2 seconds ago")
+        );
     }
 
     #[test]

@@ -38,7 +38,10 @@ pub async fn remove_container(engine: &Shared, container: &Arc<Container>, force
         }
     }
     if container.status().state == State::Removing {
-        return Err(ApiError::conflict(format!("removal of container {} is already in progress", container.name())));
+        return Err(ApiError::conflict(format!(
+            "removal of container {} is already in progress",
+            container.name()
+        )));
     }
     match container.ask(Command::Remove).await {
         // It was removed in the meantime: that is what was asked for.

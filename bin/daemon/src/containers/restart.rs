@@ -55,7 +55,13 @@ pub fn after_exit(policy: &RestartPolicy, exit_code: i32, restarts: u32, stopped
 /// Whether a container that does not run starts when the daemon does. `was_running` says that its end was not
 /// seen by any daemon.
 #[must_use]
-pub fn at_daemon_start(policy: &RestartPolicy, exit_code: i32, restarts: u32, by_hand: bool, was_running: bool) -> bool {
+pub fn at_daemon_start(
+    policy: &RestartPolicy,
+    exit_code: i32,
+    restarts: u32,
+    by_hand: bool,
+    was_running: bool,
+) -> bool {
     match policy.name.as_str() {
         // Docker starts `always` containers even when they were stopped by hand.
         "always" => true,

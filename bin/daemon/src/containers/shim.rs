@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use cofferdam_model::{
-    EXTENSION_SERVICE, IoRequest, ProcessInfo, TaskInfo, WindowSize, bundle,
-};
+use cofferdam_model::{EXTENSION_SERVICE, IoRequest, ProcessInfo, TaskInfo, WindowSize, bundle};
 use command_fds::{CommandFdExt as _, FdMapping};
 use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -158,7 +156,13 @@ impl Shim {
     }
 
     /// Prepares a further process.
-    pub async fn exec(&self, exec_id: &str, terminal: bool, stdin: bool, process: String) -> Result<(), ShimError> {
+    pub async fn exec(
+        &self,
+        exec_id: &str,
+        terminal: bool,
+        stdin: bool,
+        process: String,
+    ) -> Result<(), ShimError> {
         let spec = Any {
             type_url: "types.containerd.io/opencontainers/runtime-spec/1/Process".to_owned(),
             value: process.into_bytes(),
@@ -253,7 +257,8 @@ impl Shim {
 
     /// Ends the shim. Its going away while answering is success.
     pub async fn shutdown(&self) {
-        let request = api::ShutdownRequest { id: self.id.to_string(), now: true, ..api::ShutdownRequest::default() };
+        let request =
+            api::ShutdownRequest { id: self.id.to_string(), now: true, ..api::ShutdownRequest::default() };
         if let Err(error) = self.checked(self.task.shutdown(calling(), &request).await) {
             tracing::debug!(id = %self.id, "shim shutdown: {error}");
         }
@@ -295,7 +300,11 @@ impl Shim {
                 _ => break,
             }
         }
-        if answer.is_empty() { Ok(stream) } else { Err(ShimError::Refused(String::from_utf8_lossy(&answer).into_owned())) }
+        if answer.is_empty() {
+            Ok(stream)
+        } else {
+            Err(ShimError::Refused(String::from_utf8_lossy(&answer).into_owned()))
+        }
     }
 
     fn checked<T>(&self, answer: ttrpc::Result<T>) -> Result<T, ShimError> {
@@ -330,5 +339,9 @@ fn last_words(bundle: &Path) -> String {
     let log = std::fs::read(bundle.join(bundle::SHIM_LOG)).unwrap_or_default();
     let text = String::from_utf8_lossy(&log);
     let lines: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
-    if lines.is_empty() { String::new() } else { format!(": {}", lines.into_iter().rev().collect::<Vec<_>>().join("; ")) }
+    if lines.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", lines.into_iter().rev().collect::<Vec<_>>().join("; "))
+    }
 }

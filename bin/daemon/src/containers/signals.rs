@@ -2,9 +2,9 @@
 
 /// The names, in the kernel's order: the first is signal 1. The numbers are those of x86-64 and arm64.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
-    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
-    "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// The kill signal.
@@ -25,7 +25,8 @@ pub fn parse(text: &str) -> Option<u32> {
     if let Some(index) = NAMES.iter().position(|known| *known == name) {
         return u32::try_from(index + 1).ok();
     }
-    let offset = |text: &str, sign: char| text.strip_prefix(sign).and_then(|number| number.parse::<u32>().ok());
+    let offset =
+        |text: &str, sign: char| text.strip_prefix(sign).and_then(|number| number.parse::<u32>().ok());
     match name {
         "IOT" => Some(6),
         "CLD" => Some(17),
@@ -48,9 +49,15 @@ mod tests {
 
     #[test]
     fn every_spelling() {
-        for (text, number) in
-            [("9", 9), ("KILL", 9), ("SIGTERM", 15), ("sigusr1", 10), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("CLD", 17)]
-        {
+        for (text, number) in [
+            ("9", 9),
+            ("KILL", 9),
+            ("SIGTERM", 15),
+            ("sigusr1", 10),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("CLD", 17),
+        ] {
             assert_eq!(parse(text), Some(number), "{text}");
         }
         for bad in ["", "0", "65", "-1", "SIG", "FOO", "RTMIN+31", "RTMAX-40", "RTMIN-1"] {

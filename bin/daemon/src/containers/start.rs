@@ -69,8 +69,9 @@ pub(super) async fn start(
     };
     let spec = bundle::shim_spec(engine, container, files, status.network.clone(), vm);
     let bundle = engine.paths.bundle(&container.id);
-    bundle::write_order(&bundle, &spec)
-        .map_err(|error| ApiError::internal(format!("cannot make the bundle {}: {error}", bundle.display())))?;
+    bundle::write_order(&bundle, &spec).map_err(|error| {
+        ApiError::internal(format!("cannot make the bundle {}: {error}", bundle.display()))
+    })?;
 
     let shim = match Shim::spawn(&engine.pieces.shim, &bundle, container.id.as_str()) {
         Ok(shim) => shim,
@@ -137,7 +138,9 @@ fn lease(
     starting: Status,
 ) -> ApiResult<(Leases, Status)> {
     let bridge = match record.network() {
-        "bridge" if !record.config.network_disabled => Some(engine.network.require().map_err(ApiError::unavailable)?),
+        "bridge" if !record.config.network_disabled => {
+            Some(engine.network.require().map_err(ApiError::unavailable)?)
+        }
         _ => None,
     };
     let pool = bridge.map(crate::network::Bridge::pool);
@@ -181,9 +184,11 @@ fn host_interface(engine: &Engine, container: &Container) -> String {
 /// This daemon's share of user ids, by its instance's name.
 fn uid_pool(engine: &Engine) -> UidPool {
     // FNV-1a: stable, and good enough to keep a few daemons apart.
-    let hash = engine.instance.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = engine
+        .instance
+        .as_str()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     UidPool { first: FIRST_UID + hash % DAEMONS * UIDS_PER_DAEMON, count: UIDS_PER_DAEMON }
 }
 
@@ -306,9 +311,16 @@ pub(super) fn remove_directory(path: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// Makes what a new container keeps: its directory, its writable layer. Blocking.
-pub(super) fn make_data(engine: &Engine, container_root: &std::path::Path, isolation: Isolation) -> ApiResult<()> {
+pub(super) fn make_data(
+    engine: &Engine,
+    container_root: &std::path::Path,
+    isolation: Isolation,
+) -> ApiResult<()> {
     let failed = |error: std::io::Error| {
-        ApiError::internal(format!("cannot make the container's directory {}: {error}", container_root.display()))
+        ApiError::internal(format!(
+            "cannot make the container's directory {}: {error}",
+            container_root.display()
+        ))
     };
     let dirs = DataDirs { root: container_root.to_owned() };
     bundle::make_directory(&dirs.root, 0o711).map_err(failed)?;

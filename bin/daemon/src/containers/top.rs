@@ -71,12 +71,27 @@ const COLUMNS: &[(&str, &str, Render)] = &[
 ];
 
 const FULL: &[(&str, &str)] = &[
-    ("user", "UID"), ("pid", "PID"), ("ppid", "PPID"), ("c", "C"), ("stime", "STIME"), ("tname", "TTY"),
-    ("time", "TIME"), ("cmd", "CMD"),
+    ("user", "UID"),
+    ("pid", "PID"),
+    ("ppid", "PPID"),
+    ("c", "C"),
+    ("stime", "STIME"),
+    ("tname", "TTY"),
+    ("time", "TIME"),
+    ("cmd", "CMD"),
 ];
 const AUX: &[(&str, &str)] = &[
-    ("user", "USER"), ("pid", "PID"), ("pcpu", "%CPU"), ("pmem", "%MEM"), ("vsz", "VSZ"), ("rss", "RSS"),
-    ("tname", "TTY"), ("stat", "STAT"), ("stime", "START"), ("time", "TIME"), ("args", "COMMAND"),
+    ("user", "USER"),
+    ("pid", "PID"),
+    ("pcpu", "%CPU"),
+    ("pmem", "%MEM"),
+    ("vsz", "VSZ"),
+    ("rss", "RSS"),
+    ("tname", "TTY"),
+    ("stat", "STAT"),
+    ("stime", "START"),
+    ("time", "TIME"),
+    ("args", "COMMAND"),
 ];
 const PLAIN: &[(&str, &str)] = &[("pid", "PID"), ("tname", "TTY"), ("time", "TIME"), ("ucmd", "CMD")];
 
@@ -90,7 +105,8 @@ pub fn render(arguments: &str, processes: &[ProcessInfo], context: &Context) -> 
 
 fn columns(arguments: &str) -> Result<Vec<(String, Render)>, Unsupported> {
     let known = |layout: &[(&str, &str)]| {
-        let column = |(name, title): &(&str, &str)| find(name).map(|(_, render)| ((*title).to_owned(), render));
+        let column =
+            |(name, title): &(&str, &str)| find(name).map(|(_, render)| ((*title).to_owned(), render));
         layout.iter().filter_map(column).collect::<Vec<_>>()
     };
     let mut listed: Vec<(String, Render)> = Vec::new();
@@ -105,13 +121,18 @@ fn columns(arguments: &str) -> Result<Vec<(String, Render)>, Unsupported> {
             "-o" | "o" | "--format" => Some(words.next().ok_or_else(|| Unsupported(word.to_owned()))?),
             _ => word.strip_prefix("-o").or_else(|| word.strip_prefix("--format=")),
         };
-        let list = list.or_else(|| (word.len() > 2).then(|| word.split_once('o')).flatten()
-            .filter(|(flags, _)| ["-e", "-ea", "-A", "ax", "-ax", "-a"].contains(flags))
-            .map(|(_, list)| list));
+        let list = list.or_else(|| {
+            (word.len() > 2)
+                .then(|| word.split_once('o'))
+                .flatten()
+                .filter(|(flags, _)| ["-e", "-ea", "-A", "ax", "-ax", "-a"].contains(flags))
+                .map(|(_, list)| list)
+        });
         if let Some(list) = list {
             let list = if list.is_empty() { words.next().unwrap_or_default() } else { list };
             for name in list.split(',') {
-                let (name, title) = name.split_once('=').map_or((name, None), |(name, title)| (name, Some(title)));
+                let (name, title) =
+                    name.split_once('=').map_or((name, None), |(name, title)| (name, Some(title)));
                 let (own, render) = find(name).ok_or_else(|| Unsupported(name.to_owned()))?;
                 listed.push((title.unwrap_or(own).to_owned(), render));
             }
@@ -209,7 +230,9 @@ mod tests {
 
     #[test]
     fn chosen_columns() {
-        for arguments in ["-o pid,comm,etime", "-eo pid,comm,etime", "-opid,comm,etime", "ax -o pid -o comm,etime"] {
+        for arguments in
+            ["-o pid,comm,etime", "-eo pid,comm,etime", "-opid,comm,etime", "ax -o pid -o comm,etime"]
+        {
             let (titles, rows) = table(arguments).unwrap();
             assert_eq!(titles, ["PID", "COMMAND", "ELAPSED"], "{arguments}");
             assert_eq!(rows[0], ["4321", "sleep", "01:40"]);

@@ -49,7 +49,11 @@ struct Group<'a> {
 }
 
 /// Resolves `user` (`name|uid[:group|gid]`, empty for root) and more groups with a container's files.
-pub fn resolve(layers: &Layers, user: &str, more_groups: &[String]) -> std::io::Result<Result<User, UnknownUser>> {
+pub fn resolve(
+    layers: &Layers,
+    user: &str,
+    more_groups: &[String],
+) -> std::io::Result<Result<User, UnknownUser>> {
     let read = |path: &str| -> std::io::Result<String> {
         let content = layers.read(Path::new(path), LONGEST)?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&content).into_owned())
@@ -86,7 +90,8 @@ fn resolve_with(passwd: &str, group: &str, user: &str, more_groups: &[String]) -
     let mut supplementary = Vec::new();
     // Naming a group means that group alone.
     if let (Some(entry), "") = (entry, group) {
-        supplementary.extend(groups.iter().filter(|group| group.members.contains(&entry.name)).map(|group| group.gid));
+        supplementary
+            .extend(groups.iter().filter(|group| group.members.contains(&entry.name)).map(|group| group.gid));
     }
     for name in more_groups {
         supplementary.push(find_group(&groups, name)?);
@@ -129,7 +134,8 @@ fn group_line(line: &str) -> Option<Group<'_>> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nbroken\nweb:x:33:33::/var/www:/bin/sh\n1001:x:50:50::/x:\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\nbroken\nweb:x:33:33::/var/www:/bin/sh\n1001:x:50:50::/x:\n";
     const GROUP: &str = "root:x:0:\nwww:x:33:\naudio:x:29:web,root\nvideo:x:44:other\n";
 
     fn user(text: &str) -> Result<User, UnknownUser> {

@@ -77,7 +77,8 @@ mod tests {
         let layer = base.path().join("layer");
         std::fs::create_dir_all(layer.join("data/sub")).unwrap();
         std::fs::write(layer.join("data/sub/file"), "content").unwrap();
-        std::fs::set_permissions(layer.join("data/sub/file"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(layer.join("data/sub/file"), std::fs::Permissions::from_mode(0o640))
+            .unwrap();
         std::os::unix::fs::symlink("sub/file", layer.join("data/link")).unwrap();
         let layers = Layers::open([layer.as_path()]).unwrap();
         fill(&layers, base.path(), "/data").unwrap();

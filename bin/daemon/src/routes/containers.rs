@@ -38,9 +38,15 @@ pub fn router() -> Router<Shared> {
         .route("/containers/{id}/resize", post(resize))
         .route("/containers/{id}/top", get(top_of))
         .route("/containers/{id}/stats", get(async || later("stats", "the issue on the whole Docker API")))
-        .route("/containers/{id}/changes", get(async || later("changes", "the issue on converting containers")))
+        .route(
+            "/containers/{id}/changes",
+            get(async || later("changes", "the issue on converting containers")),
+        )
         .route("/containers/{id}/export", get(async || later("export", "the issue on converting containers")))
-        .route("/containers/{id}/archive", get(async || not_copied()).put(async || not_copied()).head(async || not_copied()))
+        .route(
+            "/containers/{id}/archive",
+            get(async || not_copied()).put(async || not_copied()).head(async || not_copied()),
+        )
         .merge(containers_streams::router())
 }
 
@@ -61,7 +67,10 @@ pub(super) fn read<T: serde::de::DeserializeOwned + Default>(body: Value) -> Api
 }
 
 async fn list_all(State(engine): State<Shared>, params: Params) -> ApiResult<Json<Vec<Value>>> {
-    let limit = params.number::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    let limit = params
+        .number::<i64>("limit")?
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| *limit > 0);
     let query =
         list::Query { all: params.flag("all"), limit, size: params.flag("size"), filters: params.filters()? };
     if !query.size {
@@ -71,7 +80,11 @@ async fn list_all(State(engine): State<Shared>, params: Params) -> ApiResult<Jso
     listing.await.map_err(|error| ApiError::internal(error.to_string()))?.map(Json)
 }
 
-async fn create_one(State(engine): State<Shared>, params: Params, JsonBody(body): JsonBody<Value>) -> ApiResult {
+async fn create_one(
+    State(engine): State<Shared>,
+    params: Params,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult {
     if body.is_null() {
         return Err(ApiError::bad_request("invalid JSON: got EOF while reading request body"));
     }
@@ -95,7 +108,11 @@ async fn remove_one(State(engine): State<Shared>, Path(id): Path<String>, params
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn inspect_one(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult<Json<Value>> {
+async fn inspect_one(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult<Json<Value>> {
     let container = engine.containers.find(&id)?;
     if !params.flag("size") {
         return Ok(Json(inspect::inspect(&engine, &container, false)));
@@ -147,10 +164,16 @@ async fn rename(State(engine): State<Shared>, Path(id): Path<String>, params: Pa
 }
 
 /// The one thing that can be changed so far.
-async fn update(State(engine): State<Shared>, Path(id): Path<String>, JsonBody(body): JsonBody<Value>) -> ApiResult<Json<Value>> {
+async fn update(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult<Json<Value>> {
     let container = engine.containers.find(&id)?;
     let fields = body.as_object().cloned().unwrap_or_default();
-    let set = |value: &Value| !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]));
+    let set = |value: &Value| {
+        !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]))
+    };
     if let Some((field, _)) = fields.iter().find(|(field, value)| *field != "RestartPolicy" && set(value)) {
         return Err(later(&format!("updating {field}"), "the issue on limits"));
     }
@@ -165,12 +188,18 @@ async fn update(State(engine): State<Shared>, Path(id): Path<String>, JsonBody(b
 pub(super) fn window(params: &Params) -> ApiResult<WindowSize> {
     let side = |name: &str| -> ApiResult<u16> {
         let value = params.get(name).unwrap_or_default();
-        value.parse().map_err(|error| ApiError::bad_request(format!("invalid resize {name} {value:?}: {error}")))
+        value
+            .parse()
+            .map_err(|error| ApiError::bad_request(format!("invalid resize {name} {value:?}: {error}")))
     };
     Ok(WindowSize { height: side("h")?, width: side("w")? })
 }
 
-async fn resize(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult<StatusCode> {
+async fn resize(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult<StatusCode> {
     let (container, size) = (engine.containers.find(&id)?, window(&params)?);
     container.resize(&engine, size).await?;
     Ok(StatusCode::OK)

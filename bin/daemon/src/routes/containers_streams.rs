@@ -1,10 +1,10 @@
 //! The streams of `/containers`: attach, logs, wait.
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use axum::Router;
 use axum::routing::{get, post};
 use cofferdam_api::{MULTIPLEXED_STREAM, RAW_STREAM};
 use futures_util::stream;
@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::containers::attach::{Attach, Request};
-use crate::containers::wait::{Condition, Wait};
 use crate::containers::logs;
+use crate::containers::wait::{Condition, Wait};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult};
 use crate::server::{Api, Hijack, Params};
@@ -28,13 +28,20 @@ pub fn router() -> Router<Shared> {
         .route("/containers/{id}/attach", post(attach))
         .route(
             "/containers/{id}/attach/ws",
-            get(async || ApiError::not_implemented("attaching over WebSocket", "the issue on the whole Docker API")),
+            get(async || {
+                ApiError::not_implemented("attaching over WebSocket", "the issue on the whole Docker API")
+            }),
         )
         .route("/containers/{id}/logs", get(logs_of))
         .route("/containers/{id}/wait", post(wait))
 }
 
-async fn attach(State(engine): State<Shared>, Path(id): Path<String>, params: Params, hijack: Hijack) -> ApiResult {
+async fn attach(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+    hijack: Hijack,
+) -> ApiResult {
     let container = engine.containers.find(&id)?;
     let request = Request {
         stdin: params.flag("stdin"),
@@ -48,7 +55,12 @@ async fn attach(State(engine): State<Shared>, Path(id): Path<String>, params: Pa
     Ok(hijack.respond(container.record().config.tty, |client| attach.serve(client)))
 }
 
-async fn logs_of(State(engine): State<Shared>, Path(id): Path<String>, params: Params, Api(version): Api) -> ApiResult {
+async fn logs_of(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+    Api(version): Api,
+) -> ApiResult {
     let container = engine.containers.find(&id)?;
     let record = container.record();
     let (stdout, stderr) = (params.flag("stdout"), params.flag("stderr"));

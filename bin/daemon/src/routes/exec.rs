@@ -24,7 +24,11 @@ pub fn router() -> Router<Shared> {
         .route("/exec/{id}/json", get(inspect))
 }
 
-async fn create(State(engine): State<Shared>, Path(id): Path<String>, JsonBody(body): JsonBody<Value>) -> ApiResult {
+async fn create(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult {
     let container = engine.containers.find(&id)?;
     let request: ExecRequest = read(body)?;
     let id = exec::create(&engine, &container, request)?;
@@ -59,7 +63,11 @@ async fn start(
     Ok(hijack.respond(tty, move |client| starting.serve(client, size)))
 }
 
-async fn resize(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult<StatusCode> {
+async fn resize(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult<StatusCode> {
     exec::resize(&engine, &id, window(&params)?).await?;
     Ok(StatusCode::OK)
 }

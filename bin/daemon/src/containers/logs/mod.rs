@@ -64,7 +64,12 @@ enum Fate {
 pub type Sink = mpsc::Sender<std::io::Result<Bytes>>;
 
 /// Sends what the client wants until there is no more, or until the client goes away.
-pub async fn send(path: PathBuf, options: Options, status: watch::Receiver<std::sync::Arc<Status>>, sink: Sink) {
+pub async fn send(
+    path: PathBuf,
+    options: Options,
+    status: watch::Receiver<std::sync::Arc<Status>>,
+    sink: Sink,
+) {
     if let Err(error) = read(path, &options, status, &sink).await {
         // Nobody listens when the client went away.
         let _ = sink.send(Err(error)).await;
@@ -167,10 +172,13 @@ mod tests {
     use super::*;
 
     const LOG: &str = concat!(
-        r#"{"log":"one\n","stream":"stdout","time":"2026-01-01T00:00:01.5Z"}"#, "\n",
-        r#"{"log":"two\n","stream":"stderr","time":"2026-01-01T00:00:02Z"}"#, "\n",
+        r#"{"log":"one\n","stream":"stdout","time":"2026-01-01T00:00:01.5Z"}"#,
+        "\n",
+        r#"{"log":"two\n","stream":"stderr","time":"2026-01-01T00:00:02Z"}"#,
+        "\n",
         "torn {\n",
-        r#"{"log":"three\n","stream":"stdout","time":"2026-01-01T00:00:03.000000007Z"}"#, "\n",
+        r#"{"log":"three\n","stream":"stdout","time":"2026-01-01T00:00:03.000000007Z"}"#,
+        "\n",
     );
 
     fn wanted() -> Options {

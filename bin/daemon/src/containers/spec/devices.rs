@@ -77,7 +77,8 @@ fn parse_rule(text: &str) -> Result<Value, InvalidRule> {
     let invalid = || InvalidRule(text.to_owned());
     let [kind, numbers, access] = text.split(' ').collect::<Vec<_>>()[..] else { return Err(invalid()) };
     let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
-    let good_access = !access.is_empty() && access.len() <= 3 && access.bytes().all(|byte| b"rwm".contains(&byte));
+    let good_access =
+        !access.is_empty() && access.len() <= 3 && access.bytes().all(|byte| b"rwm".contains(&byte));
     if !["a", "b", "c"].contains(&kind) || !good_access {
         return Err(invalid());
     }
@@ -108,7 +109,8 @@ pub fn nodes(nodes: &[DeviceNode]) -> Value {
 /// The host's device nodes for `--device`: one node, or all below a directory.
 pub fn from_host(mapping: &DeviceMapping) -> std::io::Result<Vec<DeviceNode>> {
     let access = if mapping.cgroup_permissions.is_empty() { "rwm" } else { &mapping.cgroup_permissions };
-    let target = if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
+    let target =
+        if mapping.path_in_container.is_empty() { &mapping.path_on_host } else { &mapping.path_in_container };
     let mut found = Vec::new();
     collect(std::path::Path::new(&mapping.path_on_host), target, access, &mut found)?;
     if found.is_empty() {
@@ -133,7 +135,12 @@ pub fn all_of_host() -> Vec<DeviceNode> {
     found
 }
 
-fn collect(path: &std::path::Path, target: &str, access: &str, found: &mut Vec<DeviceNode>) -> std::io::Result<()> {
+fn collect(
+    path: &std::path::Path,
+    target: &str,
+    access: &str,
+    found: &mut Vec<DeviceNode>,
+) -> std::io::Result<()> {
     use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
     let metadata = std::fs::metadata(path)?;
     let kind = metadata.file_type();

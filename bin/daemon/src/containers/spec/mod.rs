@@ -83,7 +83,11 @@ impl HostFacts {
         // Who may raise limits is not bound by its own.
         let may_raise = capabilities::effective(&[], &[], true, bounding)
             .is_ok_and(|names| names.contains(&"CAP_SYS_RESOURCE"));
-        let hard = if may_raise { HardLimits::default() } else { HardLimits::from_limits(&read("/proc/self/limits")) };
+        let hard = if may_raise {
+            HardLimits::default()
+        } else {
+            HardLimits::from_limits(&read("/proc/self/limits"))
+        };
         let swap = Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
             || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
         let mounts = read("/proc/self/mounts");
@@ -98,8 +102,12 @@ impl HostFacts {
     /// A guest's.
     #[must_use]
     pub fn of_a_guest() -> &'static Self {
-        static FACTS: HostFacts =
-            HostFacts { bounding: Bounding::FULL, hard: HardLimits::NONE, swap: false, cgroup_hierarchies: Vec::new() };
+        static FACTS: HostFacts = HostFacts {
+            bounding: Bounding::FULL,
+            hard: HardLimits::NONE,
+            swap: false,
+            cgroup_hierarchies: Vec::new(),
+        };
         &FACTS
     }
 
@@ -129,8 +137,17 @@ pub enum InvalidSpec {
 
 /// Paths that a container cannot see: they tell about or act on the host's hardware and kernel.
 const MASKED: [&str; 12] = [
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 
@@ -215,7 +232,8 @@ fn namespaces(record: &Record) -> Value {
 
 /// Binds that share or receive mounts need a root that does.
 fn root_propagation(record: &Record) -> &'static str {
-    let asked = |word: &str| record.mounts.iter().any(|mount| mount.propagation.trim_start_matches('r') == word);
+    let asked =
+        |word: &str| record.mounts.iter().any(|mount| mount.propagation.trim_start_matches('r') == word);
     if asked("shared") {
         "shared"
     } else if asked("slave") {

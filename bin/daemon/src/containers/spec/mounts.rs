@@ -97,7 +97,9 @@ pub fn anonymous_source(data: &Path, destination: &str) -> std::path::PathBuf {
 fn tmpfs_options(given: &str) -> Vec<String> {
     let given: Vec<&str> = given.split(',').filter(|option| !option.is_empty()).collect();
     let defaults = [("noexec", "exec"), ("nosuid", "suid"), ("nodev", "dev")];
-    let kept = defaults.into_iter().filter(|(default, opposite)| !given.contains(opposite) && !given.contains(default));
+    let kept = defaults
+        .into_iter()
+        .filter(|(default, opposite)| !given.contains(opposite) && !given.contains(default));
     let mut options: Vec<String> = kept.map(|(default, _)| default.to_owned()).collect();
     options.extend(given.into_iter().map(str::to_owned));
     options

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::capabilities::{self, Bounding, UnknownCapability};
 use super::resources::rlimits;
-use super::{INIT, InvalidSpec, Input, seccomp};
+use super::{INIT, Input, InvalidSpec, seccomp};
 use crate::containers::config::HostConfig;
 use crate::containers::record::Record;
 use crate::containers::users::User;
@@ -44,11 +44,11 @@ impl Security {
             match (key, value) {
                 ("no-new-privileges", "" | "true") => security.no_new_privileges = true,
                 ("no-new-privileges", "false") => security.no_new_privileges = false,
-                ("seccomp", "" ) => return Err(invalid()),
+                ("seccomp", "") => return Err(invalid()),
                 ("seccomp", "builtin") => security.seccomp = None,
                 ("seccomp", profile) => security.seccomp = Some(profile.to_owned()),
                 ("apparmor" | "label" | "systempaths" | "writable-cgroups", value) if !value.is_empty() => {}
-                ("disable" | "label" , _) => {}
+                ("disable" | "label", _) => {}
                 _ => return Err(invalid()),
             }
         }

@@ -68,8 +68,21 @@ pub fn resources(host: &HostConfig, swap: bool) -> Map<String, Value> {
 
 /// Names of rlimits, as `--ulimit` takes them.
 const RLIMITS: [&str; 15] = [
-    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
-    "rttime", "sigpending",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
 ];
 
 /// Whether the rlimit exists (`stack` too).
@@ -90,11 +103,22 @@ impl HardLimits {
     #[must_use]
     pub fn from_limits(text: &str) -> Self {
         const ROWS: [(&str, &str); 16] = [
-            ("Max cpu time", "cpu"), ("Max file size", "fsize"), ("Max data size", "data"), ("Max stack size", "stack"),
-            ("Max core file size", "core"), ("Max resident set", "rss"), ("Max processes", "nproc"),
-            ("Max open files", "nofile"), ("Max locked memory", "memlock"), ("Max address space", "as"),
-            ("Max file locks", "locks"), ("Max pending signals", "sigpending"), ("Max msgqueue size", "msgqueue"),
-            ("Max nice priority", "nice"), ("Max realtime priority", "rtprio"), ("Max realtime timeout", "rttime"),
+            ("Max cpu time", "cpu"),
+            ("Max file size", "fsize"),
+            ("Max data size", "data"),
+            ("Max stack size", "stack"),
+            ("Max core file size", "core"),
+            ("Max resident set", "rss"),
+            ("Max processes", "nproc"),
+            ("Max open files", "nofile"),
+            ("Max locked memory", "memlock"),
+            ("Max address space", "as"),
+            ("Max file locks", "locks"),
+            ("Max pending signals", "sigpending"),
+            ("Max msgqueue size", "msgqueue"),
+            ("Max nice priority", "nice"),
+            ("Max realtime priority", "rtprio"),
+            ("Max realtime timeout", "rttime"),
         ];
         let hard = |line: &str| line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
         let row = |(title, name): &(&str, &str)| {

@@ -65,7 +65,8 @@ fn an_ordinary_container() {
     assert!(process["capabilities"].get("inheritable").is_none());
     assert_eq!(spec["hostname"], "box");
     let linux = &spec["linux"];
-    let kinds: Vec<_> = linux["namespaces"].as_array().unwrap().iter().map(|entry| entry["type"].clone()).collect();
+    let kinds: Vec<_> =
+        linux["namespaces"].as_array().unwrap().iter().map(|entry| entry["type"].clone()).collect();
     assert_eq!(kinds, ["mount", "uts", "pid", "ipc", "cgroup"]);
     assert_eq!(linux["cgroupsPath"], "/cofferdam-default/abc");
     assert!(linux["maskedPaths"].as_array().unwrap().contains(&json!("/proc/kcore")));
@@ -140,7 +141,8 @@ fn the_hosts_namespaces_when_asked_for() {
 
 #[test]
 fn security_options() {
-    let host = |option: &str| HostConfig { security_opt: Some(vec![option.to_owned()]), ..HostConfig::default() };
+    let host =
+        |option: &str| HostConfig { security_opt: Some(vec![option.to_owned()]), ..HostConfig::default() };
     assert_eq!(spec_of(&record(host("no-new-privileges")), None)["process"]["noNewPrivileges"], true);
     assert!(spec_of(&record(host("seccomp=unconfined")), None)["linux"].get("seccomp").is_none());
     let own = spec_of(&record(host(r#"seccomp={"defaultAction":"SCMP_ACT_ALLOW"}"#)), None);
