@@ -18,8 +18,10 @@ pub fn router() -> Router<Shared> {
         .route("/volumes/prune", post(async || Json(json!({ "VolumesDeleted": [], "SpaceReclaimed": 0 }))))
         .route("/volumes/{name}", any(no_such_volume))
         .route("/plugins", get(async || Json(json!([]))))
-        .route("/plugins/{name}/json", get(no_such_plugin))
-        .route("/plugins/{*rest}", any(async || later("plugins", "no issue that is planned")))
+        .route(
+            "/plugins/{*rest}",
+            get(no_such_plugin).fallback(async || later("plugins", "no issue that is planned")),
+        )
         .route("/build", post(async || later("building images", "the issue on the whole Docker API")))
         .route("/build/prune", post(nothing_built))
         .route("/commit", post(async || later("commit", "the issue on converting containers")))
@@ -55,7 +57,8 @@ async fn no_such_volume(Path(name): Path<String>) -> ApiError {
 }
 
 /// `docker inspect` asks here, too, and takes only 404 for a no.
-async fn no_such_plugin(Path(name): Path<String>) -> ApiError {
+async fn no_such_plugin(Path(rest): Path<String>) -> ApiError {
+    let Some(name) = rest.strip_suffix("/json") else { return later("plugins", "no issue that is planned") };
     ApiError::not_found(format!("plugin \"{name}\" not found"))
 }
 
