@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use cofferdam_tests::{Case, Test, check, check_eq, eventually};
 
 pub const CASES: &[Test] = &[
@@ -96,8 +96,13 @@ fn rename_and_remove(case: &Case) -> Result<()> {
     // By a prefix of the ID, with our own CLI.
     check_eq!(case.cofferdam(&["rm", "-f", &id[..12]])?.ok()?, &id[..12]);
     check_eq!(case.daemon()?.get(&format!("/containers/{id}/json"))?.status, 404);
-    check!(!case.daemon()?.exec_root().join("containers").join(&id).exists(), "its bundle stayed");
-    check!(!case.daemon()?.data_root().join("containers").join(&id).exists(), "its directory stayed");
+    let bundle = case.daemon()?.exec_root().join("containers").join(&id);
+    eventually(Duration::from_secs(20), || Ok((!bundle.exists()).then_some(())))
+        .context("its bundle stayed")?;
+    // What it wrote is taken down behind the client's back.
+    let directory = case.daemon()?.data_root().join("containers").join(&id);
+    eventually(Duration::from_secs(20), || Ok((!directory.exists()).then_some(())))
+        .context("its directory stayed")?;
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use cofferdam_proto::{AGENT_PORT, Adopt, Hello, Message, Request, Response, VERS
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::link::Link;
 use cofferdam_runtime::{Error, Task};
+use cofferdam_sys::namespace::{self, Namespace};
 
 use crate::container;
 use crate::port::Port;
@@ -91,7 +92,12 @@ fn adopt(asked: &Adopt) -> Result<()> {
             mtu: network.mtu,
         })
         .context("network"),
-        None => loopback_up().context("loopback"),
+        None => {
+            // The VM always has a network card, since every VM has the same devices: it stays outside. Namespaces
+            // belong to threads; this one starts the container.
+            namespace::unshare(&[Namespace::Network]).context("network namespace")?;
+            loopback_up().context("loopback")
+        }
     }
 }
 

@@ -111,6 +111,11 @@ pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mp
     }
 }
 
+/// Whether the shim refused because the container ended in this moment: its exit is on its way.
+fn has_just_ended(error: &ShimError) -> bool {
+    matches!(error, ShimError::Refused(text) if text.contains("already finished") || text.contains("not found"))
+}
+
 impl Actor {
     async fn obey(&mut self, command: Command) {
         // Whoever asked may have gone away; what was asked for is done all the same.
@@ -335,9 +340,7 @@ impl Actor {
         }
         match shim.kill("", signal, false).await {
             Ok(()) => {}
-            // It ended in this moment: the exit is on its way.
-            Err(ShimError::Refused(text))
-                if text.contains("already finished") || text.contains("not found") => {}
+            Err(error) if has_just_ended(&error) => {}
             Err(error) => {
                 return Err(ApiError::internal(format!(
                     "Cannot kill container {}: {}",
@@ -380,9 +383,15 @@ impl Actor {
             return Err(ApiError::conflict(format!("Container {id} is not paused")));
         };
         let shim = self.container.running_shim()?;
-        shim.resume().await.map_err(|error| {
-            ApiError::internal(format!("cannot unpause container {id}: {}", chain(&error)))
-        })?;
+        match shim.resume().await {
+            Ok(()) => {}
+            // Some kernels let SIGKILL end what is frozen, others wait for the thaw.
+            Err(error) if has_just_ended(&error) => return Ok(()),
+            Err(error) => {
+                let message = format!("cannot unpause container {id}: {}", chain(&error));
+                return Err(ApiError::internal(message));
+            }
+        }
         self.record(Status { state, ..self.status() })?;
         self.engine.events.publish(self.container.event("unpause"));
         Ok(())
