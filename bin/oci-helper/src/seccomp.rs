@@ -207,7 +207,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let cache = cache.path().join("made/when/needed");
         let first = Filter::of(&profile(r#"["write", "no_such_call"]"#), Some(&cache)).unwrap();
-        assert!(!first.program.is_empty() && first.program.len() % INSTRUCTION == 0);
+        assert!(!first.program.is_empty() && first.program.len().is_multiple_of(INSTRUCTION));
         assert_eq!(first.flags, 2);
         assert_eq!(Filter::of(&profile(r#"["write", "no_such_call"]"#), Some(&cache)).unwrap(), first);
         assert_ne!(Filter::of(&profile(r#"["writev"]"#), Some(&cache)).unwrap(), first);

@@ -48,7 +48,8 @@ impl FromStr for ContainerId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let is_id = text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let is_id =
+            text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if is_id { Ok(Self(text.to_owned())) } else { Err(InvalidId(text.to_owned())) }
     }
 }

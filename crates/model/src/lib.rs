@@ -10,6 +10,8 @@
 //! Removing            Created/Exited   Paused             Removing ──► (gone)
 //! ```
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod helper;
 mod id;
 mod instance;
@@ -26,7 +28,7 @@ pub use isolation::{Isolation, UnknownIsolation};
 pub use jail::{JailReply, JailSpec, Share, ShareSpec};
 pub use process::{ProcessInfo, WindowSize};
 pub use shim::{
-    BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, TaskInfo,
-    VmInfo, VmSpec, bundle,
+    BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
+    TaskInfo, VmInfo, VmSpec, bundle,
 };
 pub use state::{Event, InvalidTransition, State};
