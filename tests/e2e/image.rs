@@ -244,7 +244,8 @@ fn names_in_any_case(case: &Case) -> Result<()> {
 
 /// Nothing is written outside of the store, whatever an archive says; the daemon says no or makes it harmless.
 fn hostile_archives(case: &Case) -> Result<()> {
-    let daemon = case.daemon()?;
+    // Its own, because what the store holds is counted.
+    let daemon = Daemon::start(case.host, "hostile", &[])?;
     // ustar keeps 100 bytes for a name, so this one is short.
     let outside = case.host.directory("out")?;
     std::fs::write(outside.join("victim"), "untouched")?;
@@ -302,15 +303,15 @@ fn hostile_archives(case: &Case) -> Result<()> {
         ),
         ("a bomb of devices", vec![many]),
     ];
-    let before = entries(daemon)?;
+    let before = entries(&daemon)?;
     for (attack, layers) in attacks {
         let image = Image { layers, ..Image::default() };
-        let seen = case.docker(&["load"])?.stdin(image.docker_archive("hostile:1")?).output()?;
+        let seen = daemon.docker(&["load"]).stdin(image.docker_archive("hostile:1")?).output()?;
         let found: Vec<_> = std::fs::read_dir(&outside)?.flatten().map(|entry| entry.file_name()).collect();
         check_eq!(found, ["victim"], "{attack}: the directory outside, after {seen:?}");
         check_eq!(std::fs::read_to_string(outside.join("victim"))?, "untouched", "{attack}");
         if seen.code == 0 {
-            case.docker(&["rmi", "-f", "hostile:1"])?.ok()?;
+            daemon.docker(&["rmi", "-f", "hostile:1"]).ok()?;
         } else {
             check!(
                 !seen.stderr.trim().is_empty() || !seen.stdout.trim().is_empty(),
@@ -318,8 +319,8 @@ fn hostile_archives(case: &Case) -> Result<()> {
             );
         }
     }
-    check_eq!(entries(daemon)?, before, "layers and temporary files in the store");
-    Ok(())
+    check_eq!(entries(&daemon)?, before, "layers and temporary files in the store");
+    daemon.remove_everything()
 }
 
 /// What the store holds, apart from time stamps.
@@ -331,7 +332,7 @@ fn entries(daemon: &Daemon) -> Result<usize> {
 
 /// Truncated and lying archives are refused with a reason, and leave nothing.
 fn corrupt_archives(case: &Case) -> Result<()> {
-    let daemon = case.daemon()?;
+    let daemon = Daemon::start(case.host, "corrupt", &[])?;
     let good = sample("good")?.docker_archive("corrupt:1")?;
     let lying = Layer::default().entry("big", &Entry { size: Some(1 << 40), ..Entry::default() }, b"small");
     let mut no_layer = tar::Builder::new(Vec::new());
@@ -364,15 +365,15 @@ fn corrupt_archives(case: &Case) -> Result<()> {
         ("a manifest that points outside", escape.into_inner()?),
         ("a wrong digest", layout),
     ];
-    let before = entries(daemon)?;
+    let before = entries(&daemon)?;
     for (what, input) in inputs {
-        let seen = case.docker(&["load"])?.stdin(input).output()?;
+        let seen = daemon.docker(&["load"]).stdin(input).output()?;
         check!(seen.code != 0, "{what}: was accepted: {seen:?}");
         check!(!seen.stderr.trim().is_empty(), "{what}: no reason given");
     }
-    check_eq!(case.docker(&["images", "-q", "corrupt"])?.ok()?, "");
-    check_eq!(entries(daemon)?, before, "layers and temporary files in the store");
-    Ok(())
+    check_eq!(daemon.docker(&["images", "-q", "corrupt"]).ok()?, "");
+    check_eq!(entries(&daemon)?, before, "layers and temporary files in the store");
+    daemon.remove_everything()
 }
 
 /// A full disk is named as such; afterwards the daemon works and the space is free again.

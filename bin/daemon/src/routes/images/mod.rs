@@ -6,6 +6,7 @@ mod one;
 mod pattern;
 mod remove;
 mod transfer;
+mod upload;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};

@@ -5,12 +5,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use cofferdam_api::Progress as Line;
 use cofferdam_image::{Error, ImportRequest, Platform, Progress, ProgressSender, PullRequest, Reference};
-use futures_util::TryStreamExt as _;
-use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
-use tokio_util::io::StreamReader;
 
 use super::credentials::Credentials;
+use super::upload::Upload;
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::events::Event;
@@ -86,7 +84,7 @@ async fn import(State(engine): State<Shared>, params: &Params, source: &str, bod
         platform: params.get("platform").map(Platform::parse),
     };
     stream(move |progress| async move {
-        let image = engine.images.import(reader(body), request, &progress).await?;
+        let image = engine.images.import(Upload::new(body), request, &progress).await?;
         let mut event = Event::now("image", "import", image.id().to_string());
         if let Some(name) = name {
             event = event.with("name", name.familiar());
@@ -102,7 +100,7 @@ pub async fn load(State(engine): State<Shared>, params: Params, body: Body) -> A
     stream_filtered(
         move |line| !quiet || !matches!(line, Progress::Layer { .. }),
         move |progress| async move {
-            for image in engine.images.load(reader(body), &progress).await? {
+            for image in engine.images.load(Upload::new(body), &progress).await? {
                 let id = image.id().to_string();
                 engine.events.publish(Event::now("image", "load", id.clone()).with("name", id));
             }
@@ -110,11 +108,6 @@ pub async fn load(State(engine): State<Shared>, params: Params, body: Body) -> A
         },
     )
     .await
-}
-
-/// The request's body as it arrives.
-fn reader(body: Body) -> impl AsyncRead + Send + Unpin + 'static {
-    StreamReader::new(body.into_data_stream().map_err(std::io::Error::other))
 }
 
 async fn stream<W, R>(work: W) -> ApiResult
