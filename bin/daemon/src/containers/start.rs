@@ -201,6 +201,8 @@ async fn vm_spec(engine: &Engine, container: &Container, record: &Record, uid: u
     };
     let cpus = match u64::try_from(record.host.nano_cpus) {
         Ok(nanos) if nanos > 0 => u32::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(VM_CPUS),
+        // Emulated processors take turns on one thread: a second one is only overhead.
+        _ if !accelerator.kvm => 1,
         _ => std::thread::available_parallelism()
             .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(VM_CPUS).min(VM_CPUS)),
     };

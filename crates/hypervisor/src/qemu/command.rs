@@ -57,8 +57,10 @@ impl CommandLine<'_> {
             add("-accel", "kvm".to_owned());
             add("-cpu", "host".to_owned());
         } else {
+            // One thread for all processors: with one for each, QEMU 7.2 was seen to run code of the guest's kernel
+            // that another processor was about to patch, and 1 boot in 20 died of it.
             // The code cache is bounded, because it counts against the container's control group.
-            add("-accel", format!("tcg,thread=multi,tb-size={TCG_CODE_MIB}"));
+            add("-accel", format!("tcg,thread=single,tb-size={TCG_CODE_MIB}"));
             add("-cpu", "max".to_owned());
         }
         add("-smp", self.cpus.max(1).to_string());
