@@ -192,7 +192,7 @@ fn the_oom_killer_is_noticed() {
             ..Limits::default()
         };
         if let Err(error) = own.group.set_limits(&limits) {
-            println!("skipped: {error}");
+            println!("skipped in part: {error}");
             continue;
         }
         // It waits until it is in the group, then takes far more than the group may have.
