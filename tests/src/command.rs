@@ -29,7 +29,15 @@ impl Invocation {
         command.args(args);
         let name =
             std::path::Path::new(&program).file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { command, line: format!("{name} {}", args.join(" ")), stdin: None, limit: LIMIT }
+        let words: Vec<_> = std::iter::once(name).chain(args.iter().map(|word| quoted(word))).collect();
+        Self { command, line: words.join(" "), stdin: None, limit: LIMIT }
+    }
+
+    /// Shows it as this line instead.
+    #[must_use]
+    pub fn shown_as(mut self, line: &str) -> Self {
+        line.clone_into(&mut self.line);
+        self
     }
 
     /// Sets an environment variable.
@@ -192,6 +200,12 @@ impl Drop for Background {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A word as it would have to be typed.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{word}'") }
 }
 
 fn exit_code(status: ExitStatus) -> i32 {

@@ -76,7 +76,8 @@ fn play(story: &Story, daemon: &Daemon) -> Result<()> {
     let inside = story.play("host$", daemon.cofferdam(&["exec", "hypvcon", "ps", "-o", "pid,args"]))?;
     ensure!(inside.contains("sleep 956"), "the container does not see its own process");
     story.say("The host's process list does not have it. (The brackets keep grep from finding itself.)");
-    story.play_in_vain("host$", host("sh", &["-c", "ps -e -o pid,args | grep '[s]leep 956$'"]))?;
+    let search = "ps -e -o pid,args | grep '[s]leep 956$'";
+    story.play_in_vain("host$", host("sh", &["-c", search]).shown_as(search))?;
     story.point("the process is seen from inside only");
 
     story.say("For it runs on another kernel:");
