@@ -31,6 +31,9 @@ use crate::vm::VmSupport;
 /// The record of the engine's ID.
 const ENGINE_ID: &str = "engine-id";
 
+/// How long the daemon's end waits for removals that are under way.
+const REMOVALS: Duration = Duration::from_secs(10);
+
 /// Runs the daemon until SIGTERM or SIGINT.
 pub fn run(flags: Flags) -> anyhow::Result<()> {
     let config = Config::load(flags)?;
@@ -84,6 +87,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     notify("STOPPING=1");
     serving.shutdown().await;
+    // What clients were told is gone shall be gone. What takes longer is finished at the next start.
+    let _ = tokio::time::timeout(REMOVALS, engine.containers.removals_finished()).await;
     if engine.containers.live() == 0 {
         tokio::task::spawn_blocking(move || clear_host(&engine)).await?;
     }

@@ -4,13 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cofferdam_model::State;
+use tokio_util::task::TaskTracker;
 
 use super::Container;
 use crate::error::{ApiError, ApiResult};
 
 /// All containers of the daemon that are not gone.
 #[derive(Default)]
-pub struct Containers(RwLock<BTreeMap<String, Arc<Container>>>);
+pub struct Containers {
+    present: RwLock<BTreeMap<String, Arc<Container>>>,
+    /// Removals whose clients have their answer already.
+    removals: TaskTracker,
+}
 
 /// How many containers there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub struct Counts {
 impl Containers {
     /// Every container, newest first.
     pub fn all(&self) -> Vec<Arc<Container>> {
-        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.present.read().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<_> = map.values().cloned().collect();
         all.sort_by_key(|container| std::cmp::Reverse(container.record().created));
         all
@@ -34,7 +39,7 @@ impl Containers {
 
     /// What clients name: a full ID, a name with or without a slash, or the beginning of an ID.
     pub fn find(&self, reference: &str) -> ApiResult<Arc<Container>> {
-        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.present.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(container) = map.get(reference) {
             return Ok(Arc::clone(container));
         }
@@ -58,13 +63,13 @@ impl Containers {
 
     /// Adds one.
     pub(super) fn add(&self, container: Arc<Container>) {
-        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.present.write().unwrap_or_else(PoisonError::into_inner);
         map.insert(container.id.to_string(), container);
     }
 
     /// Takes one out: nobody finds it any more.
     pub(super) fn take_out(&self, id: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(id);
+        self.present.write().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
     /// How many there are.
@@ -78,6 +83,17 @@ impl Containers {
             }
         }
         counts
+    }
+
+    /// Ends a removal that nobody waits for.
+    pub(super) fn finish_removal(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.removals.spawn(work);
+    }
+
+    /// Waits for the removals that are under way.
+    pub async fn removals_finished(&self) {
+        self.removals.close();
+        self.removals.wait().await;
     }
 
     /// How many have something on the host that runs, or are about to.

@@ -64,8 +64,8 @@ pub(super) async fn remove(engine: &Shared, container: &Arc<Container>, shim: Op
     container.close_stdio(true);
     engine.events.publish(container.event("destroy"));
     container.publish(Status { removed: true, ..removing });
-    let (engine, container) = (Arc::clone(engine), Arc::clone(container));
-    tokio::spawn(async move { finish(&engine, &container, shim).await });
+    let (shared, container) = (Arc::clone(engine), Arc::clone(container));
+    engine.containers.finish_removal(async move { finish(&shared, &container, shim).await });
 }
 
 /// Takes down what a removed container left, and forgets it at last.
