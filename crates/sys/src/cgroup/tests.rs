@@ -1,7 +1,7 @@
 //! On plain directories for the arithmetic, and as root on the host's real hierarchy in a group of its own.
 
 use std::collections::BTreeMap;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use super::*;
 
@@ -105,10 +105,13 @@ impl Own {
     }
 
     fn run(&mut self, program: &str, arguments: &[&str]) -> i32 {
-        let child = Command::new(program).args(arguments).spawn().unwrap();
+        let mut child = Command::new(program).args(arguments).stdin(Stdio::piped()).spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
+        // Closed once it is in the group: what it starts before would not be.
+        let gate = child.stdin.take();
         self.children.push(child);
         self.group.add(pid).unwrap();
+        drop(gate);
         pid
     }
 }
@@ -159,7 +162,7 @@ fn a_real_group_freezes_thaws_and_dies() {
 fn one_that_forks_all_the_time_is_killed() {
     for hierarchy in hierarchies() {
         let mut own = Own::new(hierarchy, "fork");
-        own.run("sh", &["-c", "while :; do (sleep 1000 &) ; sleep 0.001; done"]);
+        own.run("sh", &["-c", "read -r gate; while :; do (sleep 1000 &) ; sleep 0.001; done"]);
         std::thread::sleep(Duration::from_millis(50));
         own.group.kill(Duration::from_secs(10)).unwrap();
         assert_eq!(own.group.pids().unwrap(), Vec::<i32>::new());
