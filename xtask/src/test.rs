@@ -125,15 +125,28 @@ pub fn test(options: &Options) -> Result<()> {
 fn without_skips(arguments: &[&str]) -> Result<()> {
     let mut command = cargo(arguments);
     let mut child = command.args(["--", "--show-output"]).stdout(Stdio::piped()).spawn()?;
-    let mut skipped = 0;
-    for line in BufReader::new(child.stdout.take().context("no output")?).lines() {
-        let line = line?;
-        skipped += usize::from(line.starts_with("skipped:"));
-        println!("{line}");
-    }
+    let output = BufReader::new(child.stdout.take().context("no output")?);
+    let reader = std::thread::spawn(move || -> std::io::Result<usize> {
+        let mut skipped = 0;
+        for line in output.lines() {
+            let line = line?;
+            skipped += usize::from(line.starts_with("skipped:"));
+            println!("{line}");
+        }
+        Ok(skipped)
+    });
     if !child.wait()?.success() {
         bail!("some tests failed");
     }
+    // What a test leaves running holds the output open.
+    let end = Instant::now() + Duration::from_secs(10);
+    while !reader.is_finished() {
+        if Instant::now() > end {
+            bail!("a test left a process behind, which holds its output open");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let skipped = reader.join().map_err(|_panic| anyhow::anyhow!("the reader panicked"))??;
     if skipped > 0 && std::env::var_os("CI").is_some() {
         bail!("{skipped} tests could not do their work here: see the lines that begin with \"skipped:\"");
     }
