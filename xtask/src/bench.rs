@@ -216,6 +216,29 @@ impl Bench<'_> {
         let process = format!("all {count} processes of a container, {} level", self.level);
         self.report.memory.push(Memory { process, pss_kib: total });
         self.daemon.cofferdam(&["rm", "-f", &id]).ok()?;
+        if self.level == "process" {
+            self.many_shims(&isolation)?;
+        }
+        Ok(())
+    }
+
+    /// A shim among others, with which it shares the pages of its program.
+    fn many_shims(&mut self, isolation: &str) -> Result<()> {
+        const MANY: u64 = 20;
+        let mut total = 0;
+        let mut ids = Vec::new();
+        for _ in 0..MANY {
+            ids.push(self.daemon.cofferdam(&["run", "-d", isolation, "nanoserver", "sleep", "1000"]).ok()?);
+        }
+        for id in &ids {
+            let file = self.daemon.exec_root().join("containers").join(id).join("shim.pid");
+            total += pss(std::fs::read_to_string(&file)?.trim().parse().context("shim.pid")?)?;
+        }
+        let process = format!("shim, {} level, one of {MANY}", self.level);
+        self.report.memory.push(Memory { process, pss_kib: total / MANY });
+        for id in &ids {
+            self.daemon.cofferdam(&["rm", "-f", id]).ok()?;
+        }
         Ok(())
     }
 }
