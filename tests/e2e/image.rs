@@ -1,5 +1,6 @@
 //! Images: pulled, loaded, imported, tagged, removed; and archives that mean harm.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -324,10 +325,10 @@ fn hostile_archives(case: &Case) -> Result<()> {
 }
 
 /// What the store holds, apart from its own note of what is on disk, which it writes when it has the time.
-fn entries(daemon: &Daemon) -> Result<usize> {
+fn entries(daemon: &Daemon) -> Result<BTreeSet<String>> {
     let images = daemon.data_root().join("images");
     let names = [&*images.to_string_lossy(), "-maxdepth", "3", "!", "-name", "durable.json*"];
-    Ok(Invocation::new("find", &names).ok()?.lines().count())
+    Ok(Invocation::new("find", &names).ok()?.lines().map(str::to_owned).collect())
 }
 
 /// Truncated and lying archives are refused with a reason, and leave nothing.

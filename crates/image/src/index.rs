@@ -88,11 +88,15 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Reads `index.json`. An image whose documents are damaged is left out with a warning: the others still work.
+    /// Reads `index.json`, which a new layout gets here (OCI image-spec: it must exist). An image whose documents are damaged is left out with a warning: the others still work.
     pub(crate) fn load(root: &Path, blobs: &Blobs, durable: &Durable) -> Result<Self, Error> {
         let path = root.join("index.json");
         let data = match fs::read(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let empty = Self::default();
+                empty.save(root)?;
+                return Ok(empty);
+            }
             data => data.at(&path)?,
         };
         let index: Index = serde_json::from_slice(&data)
