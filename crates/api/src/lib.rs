@@ -9,18 +9,22 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cofferdam;
+mod duration;
 mod error;
 mod filters;
 mod progress;
+mod rlimits;
 pub mod stdcopy;
 mod system;
 mod version;
 
 pub use bollard_stubs::models;
 pub use cofferdam::{ContainerExtension, InfoExtension};
+pub use duration::human_duration;
 pub use error::ErrorBody;
 pub use filters::{Filters, InvalidFilters};
 pub use progress::{Progress, ProgressDetail, ProgressError};
+pub use rlimits::RLIMITS;
 pub use system::{Info, Version};
 pub use version::{ApiVersion, InvalidVersion};
 

@@ -15,7 +15,7 @@ pub use format::{Listing, Row};
 pub use indent::indent;
 pub use table::align;
 pub use time::{ago, clock, local, point_in_time};
-pub use units::{human_duration, human_size, memory_size};
+pub use units::{human_size, memory_size};
 
 /// Writes text to standard output. A reader that went away is an error, which `main` ends quietly on.
 pub fn print(text: &str) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned, civil};
 
-use super::human_duration;
+use cofferdam_client::api::human_duration;
 
 /// `2026-01-02 15:04:05 +0000 UTC`, as Go prints a time of whole seconds.
 #[must_use]
@@ -25,7 +25,7 @@ pub fn clock(unix_nanos: i64) -> String {
 #[must_use]
 pub fn ago(unix_seconds: i64) -> String {
     let elapsed = Timestamp::now().as_second().saturating_sub(unix_seconds);
-    format!("{} ago", human_duration(Duration::from_secs(u64::try_from(elapsed).unwrap_or(0))))
+    format!("{} ago", human_duration(elapsed))
 }
 
 fn zoned(unix_seconds: i64) -> Zoned {

@@ -1,6 +1,4 @@
-//! Sizes and durations for people, as Docker's `go-units` writes and reads them.
-
-use std::time::Duration;
+//! Sizes for people, as Docker's `go-units` writes and reads them.
 
 /// `4.42MB`: powers of 1000, `digits` significant digits.
 #[must_use]
@@ -36,26 +34,6 @@ fn significant(value: f64, digits: usize) -> String {
     }
 }
 
-/// `About a minute`, `3 hours`: one unit, rounded down.
-#[must_use]
-pub fn human_duration(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    match (seconds, minutes, hours) {
-        (0, ..) => "Less than a second".to_owned(),
-        (1, ..) => "1 second".to_owned(),
-        (2..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".to_owned(),
-        (_, 2..60, _) => format!("{minutes} minutes"),
-        (_, _, 1) => "About an hour".to_owned(),
-        (_, _, 2..48) => format!("{hours} hours"),
-        (_, _, 48..336) => format!("{} days", hours / 24),
-        (_, _, 336..1440) => format!("{} weeks", hours / 24 / 7),
-        (_, _, 1440..17520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", seconds / 3600 / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,27 +53,5 @@ mod tests {
         }
         assert_eq!(memory_size(25_278_529_536.0), "23.54GiB");
         assert_eq!(memory_size(1024.0), "1KiB");
-    }
-
-    #[test]
-    fn durations_are_dockers() {
-        for (seconds, want) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (47 * 3600, "47 hours"),
-            (48 * 3600, "2 days"),
-            (14 * 86400, "2 weeks"),
-            (70 * 86400, "2 months"),
-            (800 * 86400, "2 years"),
-        ] {
-            assert_eq!(human_duration(Duration::from_secs(seconds)), want);
-        }
     }
 }

@@ -1,30 +1,14 @@
 //! `--ulimit`.
 
+use cofferdam_client::api::RLIMITS;
 use cofferdam_client::models::ResourcesUlimits;
 
 /// `nofile=1024:2048`, or one value for both.
 pub fn ulimit(text: &str) -> Result<ResourcesUlimits, String> {
-    const NAMES: [&str; 15] = [
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
     let invalid = |why: &str| format!("invalid ulimit {text:?}: {why}");
     let (name, limits) = text.split_once('=').ok_or_else(|| invalid("want name=soft[:hard]"))?;
-    if !NAMES.contains(&name) {
-        return Err(invalid(&format!("unknown name, want one of {}", NAMES.join(", "))));
+    if !RLIMITS.contains(&name) {
+        return Err(invalid(&format!("unknown name, want one of {}", RLIMITS.join(", "))));
     }
     let number = |value: &str| match value {
         "unlimited" => Ok(-1),

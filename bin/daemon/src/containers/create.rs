@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use cofferdam_api::RLIMITS;
 use cofferdam_model::{ContainerId, Isolation};
 use cofferdam_store::NewContainer;
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use super::actor::to_json;
 use super::config::{Config, CreateRequest, HostConfig};
 use super::mounts::{self, InvalidMount, MountKind};
 use super::record::{Record, Status};
-use super::spec::{capabilities, devices, process::Security, resources};
+use super::spec::{capabilities, devices, process::Security};
 use super::{Container, etc_files, image, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
@@ -362,7 +363,7 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
         ));
     }
     for limit in host.ulimits.iter().flatten() {
-        if !resources::is_rlimit(&limit.name) {
+        if !RLIMITS.contains(&limit.name.as_str()) {
             return wrong(format!("invalid ulimit type: {}", limit.name));
         }
         if limit.hard != -1 && (limit.soft == -1 || limit.soft > limit.hard) {

@@ -66,31 +66,6 @@ pub fn resources(host: &HostConfig, swap: bool) -> Map<String, Value> {
     resources
 }
 
-/// Names of rlimits, as `--ulimit` takes them.
-const RLIMITS: [&str; 15] = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-];
-
-/// Whether the rlimit exists (`stack` too).
-#[must_use]
-pub fn is_rlimit(name: &str) -> bool {
-    name == "stack" || RLIMITS.contains(&name)
-}
-
 /// The host's hard limits: what a process without `CAP_SYS_RESOURCE` cannot exceed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HardLimits(std::collections::BTreeMap<String, u64>);
