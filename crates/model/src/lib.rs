@@ -20,6 +20,7 @@ mod jail;
 mod process;
 mod shim;
 mod state;
+pub mod user;
 
 pub use helper::{HelperCreate, HelperExec, HelperReply};
 pub use id::{ContainerId, InvalidId, random_hex};

@@ -20,7 +20,7 @@ use devices::{DeviceNode, InvalidRule};
 use resources::HardLimits;
 
 use super::record::Record;
-use super::users::User;
+use cofferdam_model::user::User;
 
 /// Where the init process is mounted with `--init`.
 pub const INIT: &str = "/sbin/docker-init";

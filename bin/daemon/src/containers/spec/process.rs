@@ -7,7 +7,7 @@ use super::resources::rlimits;
 use super::{INIT, Input, InvalidSpec, seccomp};
 use crate::containers::config::HostConfig;
 use crate::containers::record::Record;
-use crate::containers::users::User;
+use cofferdam_model::user::User;
 
 /// The search path of a container whose image has none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
