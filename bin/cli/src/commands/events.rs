@@ -35,11 +35,7 @@ impl Arguments {
         let time = |text: &Option<String>| {
             text.as_deref().map(|text| point_in_time(text, now)).transpose().map_err(anyhow::Error::msg)
         };
-        let template = match self.format.as_deref() {
-            None | Some("") => None,
-            Some("json") => Some(Template::parse("{{json .}}")?),
-            Some(text) => Some(Template::parse(text)?),
-        };
+        let template = Template::of_format(self.format.as_deref())?;
         let which = EventsQuery {
             since: time(&self.since)?,
             until: time(&self.until)?,

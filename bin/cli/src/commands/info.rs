@@ -19,11 +19,7 @@ pub struct Arguments {
 impl Arguments {
     /// Shows what the daemon can do and has.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let template = match self.format.as_deref() {
-            None | Some("") => None,
-            Some("json") => Some(Template::parse("{{json .}}")?),
-            Some(text) => Some(Template::parse(text)?),
-        };
+        let template = Template::of_format(self.format.as_deref())?;
         let document = session.client.info().await?;
         let mut info: Value = document.read()?;
         match template {

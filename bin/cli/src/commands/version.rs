@@ -20,11 +20,7 @@ pub struct Arguments {
 impl Arguments {
     /// Shows both sides' versions; without a daemon only ours, and the failure.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let template = match self.format.as_deref() {
-            None | Some("") => None,
-            Some("json") => Some(Template::parse("{{json .}}")?),
-            Some(text) => Some(Template::parse(text)?),
-        };
+        let template = Template::of_format(self.format.as_deref())?;
         let negotiated = session.client.api_version().await.unwrap_or(ApiVersion::NEWEST);
         let (server, failure) = match session.client.version().await {
             Ok(document) => (document.read::<Value>()?, None),

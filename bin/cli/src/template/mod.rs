@@ -26,6 +26,15 @@ pub struct Template {
 pub struct TemplateError(pub String);
 
 impl Template {
+    /// Reads `--format` of a document: nothing asks for the plain text, `json` for all of it.
+    pub fn of_format(format: Option<&str>) -> Result<Option<Self>, TemplateError> {
+        match format {
+            None | Some("") => Ok(None),
+            Some("json") => Self::parse("{{json .}}").map(Some),
+            Some(text) => Self::parse(text).map(Some),
+        }
+    }
+
     /// Parses; unknown functions are errors already here.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         Ok(Self { nodes: parse::parse(text)? })
