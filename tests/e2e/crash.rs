@@ -92,14 +92,15 @@ fn daemon_killed_at_every_step_of_a_start(case: &Case) -> Result<()> {
             }
             daemon.docker(&["rm", "-f", name]).ok()?;
         }
-        let left = cofferdam_tests::leftovers(daemon.instance(), daemon.dir());
-        let left: Vec<_> = left
-            .into_iter()
-            .filter(|what| {
+        // A removal is answered when the container is gone for every client; its files go right after.
+        let left = || {
+            let left = cofferdam_tests::leftovers(daemon.instance(), daemon.dir()).into_iter().filter(|what| {
                 what.starts_with("bundle") || what.starts_with("container") || what.contains("shim")
-            })
-            .collect();
-        check!(left.is_empty(), "after a death at {delay} ms: {}", left.join("; "));
+            });
+            left.collect::<Vec<_>>()
+        };
+        let gone = eventually(Duration::from_secs(20), || Ok(left().is_empty().then_some(())));
+        check!(gone.is_ok(), "after a death at {delay} ms: {}", left().join("; "));
     }
     daemon.remove_everything()
 }
