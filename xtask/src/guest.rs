@@ -84,20 +84,25 @@ fn fetch_kernel(directory: &Path) -> Result<String> {
 
 /// The package that holds the kernel itself.
 fn kernel_package() -> Result<String> {
-    for attempt in 0..2 {
-        for meta in KERNELS {
-            let depends = Command::new("apt-cache").args(["depends", meta]).output().context("apt-cache")?;
-            let text = String::from_utf8_lossy(&depends.stdout).into_owned();
-            let package = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-            if let Some(package) = package.into_iter().find(|name| name.starts_with("linux-image-")) {
-                return Ok(package.to_owned());
-            }
-        }
-        if attempt == 0 {
-            run(Command::new("apt-get").args(["update", "-q"]))?;
+    // Lists of packages that are old do not know the best kernel: they are fetched before one makes do with less.
+    if let Some(package) = dependency_of(KERNELS[0])? {
+        return Ok(package);
+    }
+    run(Command::new("apt-get").args(["update", "-q"]))?;
+    for meta in KERNELS {
+        if let Some(package) = dependency_of(meta)? {
+            return Ok(package);
         }
     }
     bail!("no kernel package was found: apt offers none of {}", KERNELS.join(", "))
+}
+
+/// The kernel's package that a meta package depends on.
+fn dependency_of(meta: &str) -> Result<Option<String>> {
+    let depends = Command::new("apt-cache").args(["depends", meta]).output().context("apt-cache")?;
+    let text = String::from_utf8_lossy(&depends.stdout).into_owned();
+    let mut packages = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(packages.find(|name| name.starts_with("linux-image-")).map(str::to_owned))
 }
 
 /// The ELF kernel in a bzImage (Documentation/arch/x86/boot.rst: `payload_offset`, `payload_length`): QEMU starts it
