@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod clients;
+mod clone;
 mod crash;
 mod exec;
 mod image;
@@ -34,6 +35,7 @@ const TABLE: &[&[Test]] = &[
     security::CASES,
     limits::CASES,
     vm::CASES,
+    clone::CASES,
     crash::CASES,
     image::CASES,
     clients::CASES,

@@ -21,6 +21,8 @@ pub struct Daemon {
     dir: PathBuf,
     instance: String,
     flags: Vec<String>,
+    /// VM templates, which daemons of one run share: they boot the same guest.
+    templates: PathBuf,
     /// What stands before the daemon's own command line.
     wrapper: Vec<String>,
     programs: Programs,
@@ -55,7 +57,7 @@ impl Daemon {
             cofferdam: host.binary("cofferdam"),
             docker: host.docker().to_owned(),
         };
-        Self::at(dir, &instance, programs, flags)
+        Ok(Self::at(dir, &instance, programs, flags)?.with_templates(host.directory("templates")?))
     }
 
     /// The same outside of the table: in an existing directory, under this instance name.
@@ -63,12 +65,20 @@ impl Daemon {
         std::fs::create_dir_all(dir.join("client"))?;
         Ok(Self {
             child: Mutex::new(None),
-            dir,
             instance: instance.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            templates: dir.join("data/templates"),
             wrapper: Vec::new(),
             programs,
+            dir,
         })
+    }
+
+    /// Templates in another directory.
+    #[must_use]
+    pub fn with_templates(mut self, templates: PathBuf) -> Self {
+        self.templates = templates;
+        self
     }
 
     /// Another executable than the one under test, such as a copy of it.
@@ -113,6 +123,8 @@ impl Daemon {
             .arg("--pidfile")
             .arg(self.dir.join("pid"))
             .args(["--instance", &self.instance])
+            .arg("--template-root")
+            .arg(&self.templates)
             .args(["--host", &self.url()])
             .args(&self.flags)
             .envs(env.iter().copied())

@@ -52,7 +52,7 @@ pub fn guest(args: Vec<String>) -> Result<()> {
 }
 
 fn is_complete(directory: &Path) -> bool {
-    ["vmlinuz", "modules/boot", "modules/share"].iter().all(|name| directory.join(name).is_file())
+    directory.join("vmlinuz").is_file() && modules::are_current(&directory.join("modules"))
 }
 
 /// Downloads and unpacks the kernel package; returns its release.

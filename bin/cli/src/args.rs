@@ -4,7 +4,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
     attach, completion, create, df, events, exec, history, image_prune, images, import, info, inspect,
-    install, lifecycle, load, logs, prune, ps, pull, rmi, run, start, system_prune, tag, top, version, wait,
+    install, lifecycle, load, logs, prune, ps, pull, rmi, run, start, system_prune, tag, template, top,
+    version, wait,
 };
 use crate::doctor;
 
@@ -68,6 +69,9 @@ pub enum Command {
     /// Manage the engine
     #[command(name = "system", subcommand)]
     SystemGroup(SystemGroup),
+    /// Manage the saved VMs that hyperv containers start from
+    #[command(subcommand)]
+    Template(TemplateGroup),
     /// Show the versions of client and daemon
     Version(version::Arguments),
     /// Check what works on this host and say what to do about the rest
@@ -163,6 +167,19 @@ pub enum ImageGroup {
     Prune(image_prune::Arguments),
     /// Make a built-in image that needs no registry: nanoserver, windowsservercore
     Install(install::Arguments),
+}
+
+/// `template …`
+#[derive(Debug, Subcommand)]
+pub enum TemplateGroup {
+    /// List templates
+    #[command(visible_alias = "list")]
+    Ls(template::List),
+    /// Remove one or more templates; containers that were started from them go on
+    #[command(visible_alias = "remove")]
+    Rm(template::Remove),
+    /// Make the template for a class of containers now
+    Build(template::Build),
 }
 
 /// Verbs that stand alone and under `system`.

@@ -12,6 +12,7 @@ use crate::events::EventBus;
 use crate::network::DefaultNetwork;
 use crate::paths::Paths;
 use crate::pieces::Pieces;
+use crate::templates::Templates;
 use crate::vm::VmSupport;
 
 /// One daemon.
@@ -36,6 +37,8 @@ pub struct Engine {
     pub network: DefaultNetwork,
     /// What the `hyperv` level has here.
     pub vm: VmSupport,
+    /// What utility VMs are cloned from.
+    pub templates: Arc<Templates>,
     /// Our other programs.
     pub pieces: Pieces,
 }

@@ -23,6 +23,7 @@ mod pieces;
 mod routes;
 mod server;
 mod startup;
+mod templates;
 mod vm;
 
 use std::process::ExitCode;

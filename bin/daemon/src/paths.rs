@@ -43,4 +43,19 @@ impl Paths {
     pub fn bundle(&self, id: &ContainerId) -> PathBuf {
         self.bundles().join(id.as_str())
     }
+
+    /// Blank disks, which containers' writable disks begin as.
+    pub fn blank_disks(&self) -> PathBuf {
+        self.data_root.join("disks")
+    }
+
+    /// Notes of which VM templates were verified since the host's boot.
+    pub fn verified_templates(&self) -> PathBuf {
+        self.exec_root.join("verified-templates")
+    }
+
+    /// Where templates under construction have their mount points.
+    pub fn template_work(&self) -> PathBuf {
+        self.exec_root.join("making-templates")
+    }
 }

@@ -26,6 +26,7 @@ use crate::notify::notify;
 use crate::paths::Paths;
 use crate::pieces::Pieces;
 use crate::server::Listener;
+use crate::templates::{self, Templates};
 use crate::vm::VmSupport;
 
 /// The record of the engine's ID.
@@ -74,6 +75,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     let engine = tokio::task::spawn_blocking(|| open(config)).await??;
     containers::recover(&engine).await;
+    templates::prepare(&engine);
     let router = crate::routes::router(Arc::clone(&engine));
     let mut serving = JoinSet::new();
     for listener in listeners {
@@ -89,6 +91,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     serving.shutdown().await;
     // What clients were told is gone shall be gone. What takes longer is finished at the next start.
     let _ = tokio::time::timeout(REMOVALS, engine.containers.removals_finished()).await;
+    let _ = tokio::time::timeout(REMOVALS, engine.templates.stop()).await;
     if engine.containers.live() == 0 {
         tokio::task::spawn_blocking(move || clear_host(&engine)).await?;
     }
@@ -114,6 +117,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
         events: EventBus::default(),
         containers: Containers::default(),
         vm: VmSupport::find(&pieces),
+        templates: Arc::new(Templates::open(&config.vm, &paths)),
         config,
         paths,
         store,

@@ -5,12 +5,15 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_store::UidPool;
 use cofferdam_sys::kvm;
 use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::sync::watch;
 
+use crate::engine::Engine;
 use crate::error::{ApiError, ApiResult};
 use crate::pieces::{Guest, Pieces};
+use crate::templates::{self, Class};
 
 /// The hidden argument with which the daemon starts itself to try KVM out: a guest that hangs hangs a child only.
 pub const PROBE: &str = "kvm-probe";
@@ -102,6 +105,67 @@ impl VmSupport {
     pub fn guest(&self) -> Option<&Guest> {
         self.guest.as_ref()
     }
+}
+
+/// Makes one container's VM start otherwise than the daemon's: `boot`. Docker's CLI has `--annotation`, ours
+/// `--vm-start`.
+pub const START_ANNOTATION: &str = "cofferdam.vm-start";
+
+/// What a guest's kernel and agent need beside the container's own memory.
+const OVERHEAD: u64 = 128 << 20;
+/// VMs have at most this many CPUs when no number is asked for.
+const CPUS: u32 = 2;
+
+/// The class of a container's VM, by the container's limits (0: none).
+pub async fn class_of(engine: &Engine, memory: i64, nano_cpus: i64) -> Class {
+    let kvm = engine.vm.accelerator().await.kvm;
+    let memory = match u64::try_from(memory) {
+        Ok(limit) if limit > 0 => limit.saturating_add(OVERHEAD),
+        _ => engine.config.vm.memory,
+    };
+    let cpus = match u64::try_from(nano_cpus) {
+        Ok(nanos) if nanos > 0 => u32::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(CPUS),
+        // Emulated processors take turns on one thread: a second one is only overhead.
+        _ if !kvm => 1,
+        _ => std::thread::available_parallelism()
+            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(CPUS).min(CPUS)),
+    };
+    templates::class(memory, cpus, kvm)
+}
+
+/// The class of a container without limits.
+pub async fn default_class(engine: &Engine) -> Class {
+    class_of(engine, 0, 0).await
+}
+
+/// VM workers' user ids lie in `0x7000_0000..0x7FFF_0000`, 65,536 for each daemon.
+const FIRST_UID: u32 = 0x7000_0000;
+const UIDS_PER_DAEMON: u32 = 0x1_0000;
+const DAEMONS: u32 = 0xFFF;
+
+/// The first of this daemon's share of user ids, by its instance's name. Templates are made under it, one at a time.
+pub fn template_uid(engine: &Engine) -> u32 {
+    // FNV-1a: stable, and good enough to keep a few daemons apart.
+    let hash = engine
+        .instance
+        .as_str()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    FIRST_UID + hash % DAEMONS * UIDS_PER_DAEMON
+}
+
+/// The rest of the share, for containers.
+pub fn uid_pool(engine: &Engine) -> UidPool {
+    UidPool { first: template_uid(engine) + 1, count: UIDS_PER_DAEMON - 1 }
+}
+
+/// What makes the host's processor another one: with KVM a guest sees it.
+pub fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let telling = ["vendor_id", "cpu family", "model", "stepping", "microcode", "flags"];
+    let lines = first.lines().filter(|line| telling.iter().any(|name| line.starts_with(name)));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// The child that [`PROBE`] starts. It ends with the daemon, however that ends, and by its own CPU time in any case:

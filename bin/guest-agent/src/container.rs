@@ -5,14 +5,16 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
-use cofferdam_model::bundle;
-use cofferdam_proto::{CreateContainer, EndedBy, Event, ExecProcess, Message, StreamIds};
-use cofferdam_runtime::process::ProcessIsolation;
+use anyhow::{Context as _, Result, bail};
+use cofferdam_model::{Orders, bundle};
+use cofferdam_net::loopback_up;
+use cofferdam_proto::{CreateContainer, EndedBy, Event, ExecProcess, Message, Prepare, StreamIds};
 use cofferdam_runtime::process::reaper::Reaper;
+use cofferdam_runtime::process::{Parked, ProcessIsolation};
 use cofferdam_runtime::vm::guest_paths;
 use cofferdam_runtime::vm::link::Link;
-use cofferdam_runtime::{CreateRequest, ExecRequest, Isolation as _, Process, Task};
+use cofferdam_runtime::{CreateRequest, ExecRequest, Process, Task};
+use cofferdam_sys::namespace::{self, Namespace};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::{early, share};
@@ -23,14 +25,29 @@ const WRITABLE_DISK: &str = "/dev/vdb";
 /// Where they are mounted.
 const IMAGE: &str = "/run/cofferdam/image";
 const DISK: &str = "/run/cofferdam/disk";
+/// The one container's name in the runtime's state.
+const ID: &str = "container";
 /// The runtime's state.
 const STATE: &str = "/run/cofferdam/state";
 
-/// Mounts everything and creates the container.
-pub async fn create(asked: CreateContainer, reaper: &Reaper, link: &Link) -> Result<(Arc<dyn Task>, i32)> {
+/// A container that waits to be told what it is.
+pub struct Prepared {
+    parked: Parked,
+    /// The small files that it has.
+    files: Vec<String>,
+}
+
+/// Mounts everything and makes the container, as far as it is the same for all of its kind.
+pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
+    if !asked.network {
+        // The VM always has a network card, since every VM has the same devices: it stays outside. Namespaces belong
+        // to threads; this one starts the container.
+        namespace::unshare(&[Namespace::Network]).context("network namespace")?;
+        loopback_up().context("loopback")?;
+    }
     let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
     mount_root(&rootfs).context("root file system")?;
-    write_files(&asked).context("files")?;
+    write_spec(&asked).context("files")?;
     if asked.share {
         share::mount().context("bind mounts")?;
     }
@@ -41,13 +58,27 @@ pub async fn create(asked: CreateContainer, reaper: &Reaper, link: &Link) -> Res
         reaper: reaper.clone(),
     };
     let request = CreateRequest {
-        id: asked.id,
+        id: ID.to_owned(),
         bundle: PathBuf::from(guest_paths::BUNDLE),
         terminal: asked.terminal,
-        stdin: asked.streams.stdin.is_some(),
+        stdin: asked.stdin,
     };
     // The runtime's own errors go on unchanged: the shim tells the user what they say.
-    let (task, process) = isolation.create(request).await?;
+    Ok(Prepared { parked: isolation.park(request).await?, files: asked.files })
+}
+
+/// Makes the prepared container this one.
+pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> Result<(Arc<dyn Task>, i32)> {
+    for file in &asked.files {
+        if !prepared.files.contains(&file.name) {
+            bail!("{:?} is no file of the container", file.name);
+        }
+        // The file that is mounted already gets its content.
+        let path = Path::new(guest_paths::FILES).join(&file.name);
+        fs::write(&path, &file.text).with_context(|| path.display().to_string())?;
+    }
+    let orders = Orders { hostname: asked.hostname, args: asked.args, env: asked.env };
+    let (task, process) = prepared.parked.order(&orders).await?;
     let pid = process.pid;
     connect(&task, String::new(), process, asked.streams, link);
     Ok((task, pid))
@@ -130,12 +161,12 @@ fn mount_root(rootfs: &Path) -> Result<()> {
         .context("overlay")
 }
 
-/// Writes the specification and the small files that it names.
-fn write_files(asked: &CreateContainer) -> Result<()> {
+/// Writes the specification, and the small files that it names without their content.
+fn write_spec(asked: &Prepare) -> Result<()> {
     fs::create_dir_all(guest_paths::FILES).context(guest_paths::FILES)?;
-    for file in &asked.files {
-        let path = Path::new(guest_paths::FILES).join(&file.name);
-        fs::write(&path, &file.text).with_context(|| path.display().to_string())?;
+    for name in &asked.files {
+        let path = Path::new(guest_paths::FILES).join(name);
+        fs::write(&path, "").with_context(|| path.display().to_string())?;
     }
     let path = Path::new(guest_paths::BUNDLE).join(bundle::OCI_SPEC);
     fs::write(&path, &asked.spec).with_context(|| path.display().to_string())

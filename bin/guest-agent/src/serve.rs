@@ -1,16 +1,15 @@
-//! The shim's requests. `Adopt` and `Create` are done in order before anything else is read; after them requests run
-//! side by side.
+//! The shim's requests. `Adopt`, `Prepare` and `Create` are done in order before anything else is read; after them
+//! requests run side by side. Between any two of them the VM may be saved and cloned.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use cofferdam_net::{GuestNetwork, configure_guest, loopback_up};
+use anyhow::{Context as _, Result, anyhow, bail};
+use cofferdam_net::{GuestNetwork, configure_guest};
 use cofferdam_proto::{AGENT_PORT, Adopt, Hello, Message, Request, Response, VERSION};
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::link::Link;
 use cofferdam_runtime::{Error, Task};
-use cofferdam_sys::namespace::{self, Namespace};
 
 use crate::container;
 use crate::port::Port;
@@ -26,14 +25,33 @@ pub async fn serve() -> Result<()> {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     link.send(&Message::Hello(Hello { version: VERSION, kernel }));
     let slot = Slot::default();
+    let mut prepared = None;
     while let Some(message) = messages.recv().await {
         let Message::Request { id, request } = message else {
             bail!("the shim sent something other than a request")
         };
         match request {
             Request::Adopt(asked) => answer(&link, id, adopt(&asked).map(|()| Response::Done)),
+            Request::Prepare(asked) => {
+                let outcome = container::prepare(*asked, &reaper).await;
+                answer(
+                    &link,
+                    id,
+                    outcome.map(|ready| {
+                        prepared = Some(ready);
+                        Response::Done
+                    }),
+                );
+            }
+            Request::Settle => {
+                rustix::fs::sync();
+                answer(&link, id, Ok(Response::Done));
+            }
             Request::Create(asked) => {
-                let created = container::create(*asked, &reaper, &link).await;
+                let created = match prepared.take() {
+                    Some(prepared) => container::create(prepared, *asked, &link).await,
+                    None => Err(anyhow!("no container was prepared")),
+                };
                 let created = created.map(|(task, pid)| {
                     *lock(&slot) = Some(task);
                     Response::Process { pid }
@@ -82,23 +100,15 @@ fn adopt(asked: &Adopt) -> Result<()> {
     let clock = Duration::from_nanos(u64::try_from(asked.clock_nanos).context("clock")?);
     let clock = nix::sys::time::TimeSpec::from_duration(clock);
     nix::time::clock_settime(nix::time::ClockId::CLOCK_REALTIME, clock).context("clock")?;
-    nix::unistd::sethostname(&asked.hostname).context("hostname")?;
-    match &asked.network {
-        Some(network) => configure_guest(&GuestNetwork {
-            mac: network.mac.clone(),
-            address: network.address,
-            prefix: network.prefix,
-            gateway: network.gateway,
-            mtu: network.mtu,
-        })
-        .context("network"),
-        None => {
-            // The VM always has a network card, since every VM has the same devices: it stays outside. Namespaces
-            // belong to threads; this one starts the container.
-            namespace::unshare(&[Namespace::Network]).context("network namespace")?;
-            loopback_up().context("loopback")
-        }
-    }
+    let Some(network) = &asked.network else { return Ok(()) };
+    configure_guest(&GuestNetwork {
+        mac: network.mac.clone(),
+        address: network.address,
+        prefix: network.prefix,
+        gateway: network.gateway,
+        mtu: network.mtu,
+    })
+    .context("network")
 }
 
 async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> {
@@ -118,9 +128,12 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
         Request::Pause => task.pause().await?,
         Request::Resume => task.resume().await?,
         Request::Processes => return Ok(Response::Processes(task.processes().await?)),
-        Request::OomKilled => return Ok(Response::OomKilled(task.info().await.oom_killed)),
         Request::Forget { exec_id } => task.forget(&exec_id).await?,
-        Request::Adopt(_) | Request::Create(_) | Request::Shutdown => bail!("a request out of order"),
+        Request::Adopt(_)
+        | Request::Prepare(_)
+        | Request::Create(_)
+        | Request::Settle
+        | Request::Shutdown => bail!("a request out of order"),
     }
     Ok(Response::Done)
 }

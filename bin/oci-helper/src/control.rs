@@ -15,9 +15,9 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::Failure;
 
-/// The standard streams that came with a request; none with a TTY.
+/// The streams that came with a request; no standard streams with a TTY.
 pub struct Streams {
-    /// Standard input, output and error, in this order.
+    /// Standard input, output and error, in this order; then a parked container's stream of orders.
     pub fds: Vec<OwnedFd>,
 }
 
@@ -70,7 +70,7 @@ fn receive(socket: BorrowedFd<'_>) -> Result<(Vec<u8>, Streams), Failure> {
     let mut fds = Vec::new();
     let mut chunk = [0u8; 16 * 1024];
     loop {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = rustix::io::retry_on_intr(|| {
             rustix::net::recvmsg(

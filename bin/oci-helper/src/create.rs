@@ -16,13 +16,14 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use crate::control::{Made, Streams, receive_fd};
 use crate::diagnosis::Diagnosis;
 use crate::failure::Failure;
+use crate::park::Park;
 use crate::privileges::Privileges;
 use crate::program::Program;
 use crate::seccomp::Filter;
 use crate::{adapt, cgroups, sysctl, terminal};
 
 /// What Docker's clients are told first, and match on.
-const PREFIX: &str = "OCI runtime create failed: unable to start container process";
+pub const PREFIX: &str = "OCI runtime create failed: unable to start container process";
 /// The specification: the bundle's, and in the state directory as libcontainer and `exec` read it.
 pub const SPEC: &str = "config.json";
 /// The container's compiled seccomp profile, in the state directory. A container without one has an empty filter.
@@ -40,14 +41,20 @@ pub fn create(request: HelperCreate, streams: Streams) -> Result<Made, Failure> 
     result.map_err(|failure| failure.prefixed(PREFIX))
 }
 
-fn attempt(request: &HelperCreate, streams: Streams) -> Result<Made, Failure> {
+fn attempt(request: &HelperCreate, mut streams: Streams) -> Result<Made, Failure> {
     let (spec, privileges) = adapted_spec(request)?;
     let process = spec.process().as_ref().ok_or_else(|| Failure::new("config.json", "it has no process"))?;
     let rootfs = spec.root().as_ref().map(|root| root.path().clone()).unwrap_or_default();
     make_working_directory(&rootfs, process.cwd())?;
 
+    let park = if request.parked {
+        let orders = streams.fds.pop();
+        Some(Park::on(orders.ok_or_else(|| Failure::new("helper request", "no stream for orders came"))?))
+    } else {
+        None
+    };
     let mut builder = ContainerBuilder::new(request.id.clone(), SyscallType::Linux)
-        .with_executor(Program { privileges })
+        .with_executor(Program { privileges, park })
         .with_root_path(&request.state_root)
         .map_err(|error| Failure::from_chain(&error))?;
     let mut console = None;

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::fork::fork_sibling;
 use crate::privileges::Privileges;
 use crate::seccomp::Filter;
-use crate::{adapt, cgroups, create, program, terminal};
+use crate::{adapt, cgroups, create, environment, program, terminal};
 
 /// What Docker's clients are told first, and match on.
 const PREFIX: &str = "OCI runtime exec failed: exec failed: unable to start container process";
@@ -149,7 +149,7 @@ fn prepare(process: &Process, privileges: &Privileges, stdio: Stdio) -> Result<(
         };
         nix::unistd::chdir(process.cwd()).map_err(words)?;
     }
-    set_environment(process);
+    environment::replace(process.env().as_deref().unwrap_or_default(), process.user().uid());
     LinuxSyscall.close_range(0).map_err(|error| Failure::from_chain(&error))?;
     privileges.assume()
 }
@@ -175,27 +175,6 @@ fn set_user(process: &Process) -> nix::Result<()> {
     nix::sys::prctl::set_keepcaps(false)?;
     // Leaving user 0 empties the effective set; what is permitted stays.
     capabilities::reset_effective(&LinuxSyscall).map_err(|_refused| nix::errno::Errno::EPERM)
-}
-
-/// Makes the environment the process's own, with the `HOME` that every program expects.
-fn set_environment(process: &Process) {
-    let environment = process.env().iter().flatten().filter_map(|variable| variable.split_once('='));
-    let mut environment: Vec<(String, String)> =
-        environment.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    if !environment.iter().any(|(name, _)| name == "HOME") {
-        environment.push(("HOME".to_owned(), home_of(process.user().uid())));
-    }
-    crate::fork::replace_environment(&environment);
-}
-
-/// The user's home by the container's `/etc/passwd`, else `/`.
-fn home_of(uid: u32) -> String {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let entry = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    let home = entry
-        .filter(|fields| fields.get(2).and_then(|id| id.parse().ok()) == Some(uid))
-        .find_map(|fields| fields.get(5).map(|home| (*home).to_owned()));
-    home.filter(|home| !home.is_empty()).unwrap_or_else(|| "/".to_owned())
 }
 
 fn pipe() -> Result<(File, File), Failure> {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use caps::{CapSet, Capability};
-use cofferdam_model::{JailReply, JailSpec};
+use cofferdam_model::{GuestMemory, JailReply, JailSpec};
 use cofferdam_sys::cgroup::Cgroup;
 use cofferdam_sys::process::{Ended, ProcessHandle};
 use nix::sched::CloneFlags;
@@ -25,6 +25,12 @@ use crate::{jail_filter, jail_root, jail_socket};
 
 /// Descriptors that the worker may have open: disks, sockets, its own event and timer descriptors.
 const OPEN_FILES: u64 = 256;
+
+/// A library that opens a clone's memory read-only (`preload/lib.rs`), its path in the jail, and the dynamic linker's
+/// variable that names it.
+const PRELOADED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
+const PRELOAD: &str = "/guest/preload.so";
+const PRELOAD_VARIABLE: &std::ffi::CStr = c"LD_PRELOAD=/guest/preload.so";
 
 /// Runs the subcommand.
 pub fn run() -> ExitCode {
@@ -97,6 +103,14 @@ fn enter_jail(spec: &JailSpec, program: &Path) -> Result<()> {
     for (source, target) in &spec.files {
         root.add_file(source, target)?;
     }
+    if let Some(memory) = &spec.memory {
+        if memory.writable {
+            root.bind(&memory.path, Path::new(GuestMemory::INSIDE), false)?;
+        } else {
+            root.add_file(&memory.path, Path::new(GuestMemory::INSIDE))?;
+            root.write_file(Path::new(PRELOAD), PRELOADED)?;
+        }
+    }
     root.add_device("null")?;
     root.add_device("urandom")?;
     if spec.kvm {
@@ -137,7 +151,10 @@ fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infal
         .map(|argument| std::ffi::CString::new(argument.as_str()))
         .collect::<Result<Vec<_>, _>>()
         .context("command line")?;
-    let environment = [c"PATH=/usr/bin:/bin", c"HOME=/"];
+    let mut environment = vec![c"PATH=/usr/bin:/bin", c"HOME=/"];
+    if spec.memory.as_ref().is_some_and(|memory| !memory.writable) {
+        environment.push(PRELOAD_VARIABLE);
+    }
 
     // The bounding set first: dropping from it takes a capability that the next lines give up. Capabilities that
     // the host's own bounding set lacks are gone already.

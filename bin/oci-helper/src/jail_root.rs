@@ -45,6 +45,12 @@ impl Root {
         self.bind(source, target, true)
     }
 
+    /// A new file.
+    pub fn write_file(&self, target: &Path, bytes: &[u8]) -> Result<()> {
+        let inside = self.inside(target)?;
+        fs::write(&inside, bytes).with_context(|| inside.display().to_string())
+    }
+
     /// One device node of `/dev`.
     pub fn add_device(&self, name: &str) -> Result<()> {
         let path = Path::new("/dev").join(name);

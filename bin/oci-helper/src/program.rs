@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
 use rustix::fs::{Access, AtFlags, CWD};
 
+use crate::park::Park;
 use crate::privileges::Privileges;
 
 /// What is searched when the environment names no `PATH`.
@@ -18,6 +19,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 pub struct Program {
     /// What the program will have.
     pub privileges: Privileges,
+    /// Where orders come from, when it is not the specification that says what to run.
+    pub park: Option<Park>,
 }
 
 impl Executor for Program {
@@ -25,6 +28,9 @@ impl Executor for Program {
         let process = spec.process().as_ref();
         let process =
             process.ok_or_else(|| ExecutorValidationError::ArgValidationError("no process".into()))?;
+        if self.park.is_some() {
+            return Ok(());
+        }
         // The last thing before libcontainer waits for the start: what is looked for must be found without privileges.
         self.privileges
             .assume()
@@ -34,6 +40,10 @@ impl Executor for Program {
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
+        let process = match &self.park {
+            Some(park) => &park.wait(process, &self.privileges),
+            None => process,
+        };
         let message = run(process);
         // Nobody waits for an answer any more: the container was created long ago. Its own output is what is left.
         eprintln!("{message}");
@@ -57,8 +67,8 @@ pub fn run(process: &Process) -> String {
     format!("exec {}: {}", path.display(), words(errno))
 }
 
-/// The program's path as the current user finds it.
-fn find(process: &Process) -> Result<PathBuf, String> {
+/// The program's path as the current user finds it, or Docker's words for why there is none.
+pub fn find(process: &Process) -> Result<PathBuf, String> {
     let name = process.args().as_ref().and_then(|args| args.first()).map_or("", String::as_str);
     let refused = |why: &str| Err(format!("exec: {name:?}: {why}"));
     if name.contains('/') {

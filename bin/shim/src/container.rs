@@ -10,6 +10,7 @@ use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
 use cofferdam_runtime::{CreateRequest, Error, ExecRequest, Exit, Isolation, Task};
+use cofferdam_sys::trace::mark;
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
@@ -122,12 +123,14 @@ impl Container {
 
     /// Creates the container; its init process waits for [`Self::start`].
     pub async fn create(&self) -> Result<i32, Refusal> {
+        mark("create asked for");
         let isolation = lock(&self.isolation).take();
         let isolation =
             isolation.ok_or_else(|| Refusal::AlreadyExists(format!("container {}", self.spec.id)))?;
         let init = self.process("")?;
         match self.create_task(isolation, &init).await {
             Ok(task) => {
+                mark("created");
                 *lock(&self.task) = Some(Arc::clone(&task));
                 init.follow(Arc::clone(&task));
                 Ok(task.host_pid())
@@ -181,6 +184,7 @@ impl Container {
     async fn run(task: &Arc<dyn Task>, process: &Arc<Process>) -> Result<i32, Error> {
         let Some(program) = process.program.clone() else {
             task.start().await?;
+            mark("program runs");
             return Ok(task.host_pid());
         };
         let request = ExecRequest {

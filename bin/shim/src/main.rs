@@ -12,6 +12,8 @@
 //! * [`process`]: one process's life;
 //! * [`hub`]: one process's stdio, between the process, the log and attached clients.
 //!
+//! With `--template FILE` it makes a template for VMs instead, for no container ([`template`]).
+//!
 //! What fails before the runtime exists is kept and answered to `Create`: the daemon learns it in the usual way. The
 //! shim ends at `Shutdown` only, after `Delete` has fetched the exit status: a daemon may be away for long.
 
@@ -25,16 +27,18 @@ mod logs;
 mod process;
 mod service;
 mod setup;
+mod template;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
 use cofferdam_model::{ShimSpec, bundle};
 use cofferdam_runtime::process::reaper::Reaper;
+use cofferdam_sys::trace::mark;
 use tokio::net::UnixListener;
 use ttrpc::asynchronous::Server;
 use ttrpc::asynchronous::transport::Listener;
@@ -64,37 +68,64 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
-    let directory = bundle_argument(std::env::args().skip(1))?;
+    mark("shim begins");
+    let bundle = match Work::from(std::env::args().skip(1))? {
+        Work::Container(bundle) => bundle,
+        Work::Template(order) => return template::run(&order),
+    };
     let inherited =
         |number| cofferdam_sys::unix::inherited_fd(number).with_context(|| format!("descriptor {number}"));
     let (task, io) = (inherited(TASK_LISTENER)?, inherited(IO_LISTENER)?);
     // Without --bundle the daemon has made the bundle our working directory; later paths must not depend on it.
-    let directory = directory.canonicalize().context("bundle")?;
+    let directory = bundle.canonicalize().context("bundle")?;
     std::fs::write(directory.join(bundle::SHIM_PID), std::process::id().to_string()).context("PID file")?;
-    let path = directory.join(bundle::SHIM_SPEC);
-    let text = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    let spec: ShimSpec = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+    let spec: ShimSpec = read_json(&directory.join(bundle::SHIM_SPEC))?;
 
-    // A leader of its group has a session of its own already.
-    let _ = cofferdam_sys::process::start_session();
-    cofferdam_sys::process::become_subreaper().context("subreaper")?;
+    become_shim()?;
     let setup = setup::run(&spec, &directory);
     if let Err(error) = &setup {
         tracing::error!("{error}");
     }
-
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(serve(spec, directory, setup, task, io))
+    mark("namespaces, network");
+    runtime()?.block_on(serve(spec, directory, setup, task, io))
 }
 
-/// The value of `--bundle`, else the working directory.
-fn bundle_argument(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<PathBuf> {
-    match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
-        (None, ..) => Ok(PathBuf::from(".")),
-        (Some("--bundle"), Some(directory), None) => Ok(PathBuf::from(directory)),
-        _ => anyhow::bail!(
-            "usage: cofferdam-shim [--bundle DIRECTORY], with listening sockets as descriptors 3 and 4"
-        ),
+/// Leaves the session of whoever started it, and takes over orphans.
+fn become_shim() -> anyhow::Result<()> {
+    // A leader of its group has a session of its own already.
+    let _ = cofferdam_sys::process::start_session();
+    cofferdam_sys::process::become_subreaper().context("subreaper")
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = std::fs::read(path).with_context(|| path.display().to_string())?;
+    serde_json::from_slice(&text).with_context(|| path.display().to_string())
+}
+
+/// What it was started for.
+#[derive(Debug, PartialEq, Eq)]
+enum Work {
+    /// The container of this bundle.
+    Container(PathBuf),
+    /// The template of this order.
+    Template(PathBuf),
+}
+
+impl Work {
+    fn from(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        match (arguments.next().as_deref(), arguments.next(), arguments.next()) {
+            (None, ..) => Ok(Self::Container(PathBuf::from("."))),
+            (Some("--bundle"), Some(directory), None) => Ok(Self::Container(PathBuf::from(directory))),
+            (Some("--template"), Some(file), None) => Ok(Self::Template(PathBuf::from(file))),
+            _ => anyhow::bail!(
+                "usage: cofferdam-shim [--bundle DIRECTORY], with listening sockets as descriptors 3 and 4; \
+                 or cofferdam-shim --template FILE"
+            ),
+        }
     }
 }
 
@@ -131,9 +162,10 @@ mod tests {
 
     #[test]
     fn arguments() {
-        let parse = |words: &[&str]| bundle_argument(words.iter().map(|word| (*word).to_owned()));
-        assert_eq!(parse(&[]).unwrap(), PathBuf::from("."));
-        assert_eq!(parse(&["--bundle", "/b"]).unwrap(), PathBuf::from("/b"));
+        let parse = |words: &[&str]| Work::from(words.iter().map(|word| (*word).to_owned()));
+        assert_eq!(parse(&[]).unwrap(), Work::Container(PathBuf::from(".")));
+        assert_eq!(parse(&["--bundle", "/b"]).unwrap(), Work::Container(PathBuf::from("/b")));
+        assert_eq!(parse(&["--template", "/t"]).unwrap(), Work::Template(PathBuf::from("/t")));
         assert!(parse(&["--bundle"]).is_err());
         assert!(parse(&["--help"]).is_err());
     }

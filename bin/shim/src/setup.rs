@@ -13,7 +13,7 @@ use cofferdam_sys::namespace::{self, Namespace};
 
 /// What the runtime gets from it.
 pub struct Setup {
-    /// The VM's network device, at the hyperv level with a bridge network.
+    /// The VM's network device, at the hyperv level.
     pub tap: Option<OwnedFd>,
 }
 
@@ -32,6 +32,14 @@ pub fn run(spec: &ShimSpec, directory: &Path) -> Result<Setup, String> {
     mount_rootfs(&spec.rootfs, &directory.join(bundle::ROOTFS))?;
     let tap = connect(spec, host).map_err(|error| format!("network: {error}"))?;
     Ok(Setup { tap })
+}
+
+/// The same for a VM without a container: namespaces, and a network device that leads nowhere.
+pub fn run_without_container() -> Result<OwnedFd, String> {
+    namespace::unshare(&[Namespace::Mount, Namespace::Network])
+        .map_err(|error| format!("unshare namespaces: {error}"))?;
+    mount::make_everything_slave().map_err(|error| format!("mount propagation: {error}"))?;
+    cofferdam_net::tap_to_nowhere().map_err(|error| format!("network: {error}"))
 }
 
 fn mount_rootfs(rootfs: &RootfsSpec, target: &Path) -> Result<(), String> {
@@ -54,9 +62,12 @@ fn connect(spec: &ShimSpec, host: Option<HostLink>) -> Result<Option<OwnedFd>, B
             }
         }
         (NetworkSpec::Host, _) => Ok(None),
-        _ => {
-            cofferdam_net::loopback_up()?;
-            Ok(None)
-        }
+        _ => match spec.isolation {
+            Isolation::Process => {
+                cofferdam_net::loopback_up()?;
+                Ok(None)
+            }
+            Isolation::Hyperv => Ok(Some(cofferdam_net::tap_to_nowhere()?)),
+        },
     }
 }

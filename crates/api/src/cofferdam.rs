@@ -35,3 +35,31 @@ pub struct ContainerExtension {
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmInfo>,
 }
+
+/// `/cofferdam/templates`: a saved VM that others are cloned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TemplateSummary {
+    /// Its key, in hexadecimal: a digest of everything that decides what it is.
+    pub key: String,
+    /// `ready`, or the step that its making is at; it then has no other fields.
+    pub status: String,
+    /// The ID of the image that it holds; empty for a base template.
+    pub image: String,
+    /// The guest's `uname -r`.
+    pub kernel: String,
+    /// `qemu 7.2.22`
+    pub hypervisor: String,
+    /// `kvm` or `tcg`
+    pub accelerator: String,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory of the VM in bytes.
+    pub memory: u64,
+    /// Bytes on disk.
+    pub size: u64,
+    /// When it was made, in Unix seconds.
+    pub created: i64,
+    /// When a VM was last cloned from it, in Unix seconds.
+    pub last_used: i64,
+}

@@ -14,12 +14,13 @@ mod error;
 mod filters;
 mod progress;
 mod rlimits;
+pub mod size;
 pub mod stdcopy;
 mod system;
 mod version;
 
 pub use bollard_stubs::models;
-pub use cofferdam::{ContainerExtension, InfoExtension};
+pub use cofferdam::{ContainerExtension, InfoExtension, TemplateSummary};
 pub use duration::human_duration;
 pub use error::ErrorBody;
 pub use filters::{Filters, InvalidFilters};

@@ -124,6 +124,12 @@ impl Client {
         self.container_get(id, "json").query(&Query::new().flag("size", size)).document().await
     }
 
+    /// [`Client::start`] of our own daemon, with what it did and when: microseconds of its host's monotonic clock. The
+    /// first is the request.
+    pub async fn start_traced(&self, id: &str) -> Result<Vec<(String, u64)>, ClientError> {
+        self.container(id, "start").query(&Query::new().flag("trace", true)).answer().await
+    }
+
     /// Starts a container.
     pub async fn start(&self, id: &str, detach_keys: Option<&str>) -> Result<(), ClientError> {
         self.container(id, "start").query(&Query::new().option("detachKeys", detach_keys)).nothing().await

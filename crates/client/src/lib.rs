@@ -37,6 +37,7 @@ mod lines;
 mod query;
 mod select;
 mod system;
+mod templates;
 mod tls;
 
 pub use client::{Body, Client, Ping};

@@ -1,35 +1,29 @@
-//! The writable disk: ext4, sparse, made by copying a template that is formatted once for each size.
+//! What a writable disk begins as: an empty ext4 file system, sparse, formatted once for each size.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::VmError;
 
-/// Makes the new disk `path` of `size` bytes. Templates are kept in the directory `templates`, which is made when it
-/// does not exist. The disk is empty apart from the directories `upper` and `work` that the guest overlays.
+/// The blank disk of `size` bytes. Blank disks are kept in `directory`, which is made when it does not exist; containers
+/// get copies.
 ///
-/// It blocks for some 10 ms, the first time for one second.
-pub fn create_writable(path: &Path, size: u64, templates: &Path) -> Result<(), VmError> {
-    let template = template(size, templates)?;
-    cofferdam_sys::disk::copy_sparse(&template, path).map_err(file(path))?;
-    Ok(())
-}
-
-fn template(size: u64, directory: &Path) -> Result<PathBuf, VmError> {
-    let template = directory.join(format!("writable-{size}.ext4"));
-    if template.exists() {
-        return Ok(template);
+/// It blocks for one second the first time.
+pub fn blank(size: u64, directory: &Path) -> Result<PathBuf, VmError> {
+    let blank = directory.join(format!("writable-{size}.ext4"));
+    if blank.exists() {
+        return Ok(blank);
     }
     std::fs::create_dir_all(directory).map_err(file(directory))?;
-    // A name of its own and a rename at the end: two callers may race, and a crash leaves no half template.
+    // A name of its own and a rename at the end: two callers may race, and a crash leaves no half disk.
     let scratch =
         directory.join(format!(".writable-{size}.{}.{:?}", std::process::id(), std::thread::current().id()));
     let result =
-        format(&scratch, size).and_then(|()| std::fs::rename(&scratch, &template).map_err(file(&template)));
+        format(&scratch, size).and_then(|()| std::fs::rename(&scratch, &blank).map_err(file(&blank)));
     if result.is_err() {
         std::fs::remove_file(&scratch).ok();
     }
-    result.map(|()| template)
+    result.map(|()| blank)
 }
 
 fn format(path: &Path, size: u64) -> Result<(), VmError> {

@@ -2,12 +2,13 @@
 //!
 //! A [`Hypervisor`] starts a [`Vm`]; what hypervisors differ in is data ([`Capabilities`]), not further methods. What
 //! runs in the VM is not this crate's matter: it hands out the byte streams to the guest and knows when the VM ended
-//! and why. [`qemu`] is the first hypervisor, [`jail`] runs its process, [`disk`] makes the writable disk.
+//! and why. [`qemu`] is the first hypervisor, [`jail`] runs its process, [`disk`] makes blank disks, [`template`] keeps saved VMs.
 //!
 //! ```text
-//!   Hypervisor::start                    guest powers off, panics          kill, or the shim's end
+//!   Hypervisor::start                    guest powers off, panics, saved   kill, or the shim's end
 //! ───────────────────► jailed ──► runs ──────────────────────────► paused ────────────────────────► gone
-//!                        │                                            (last words are read)
+//!                        │         (boots, or goes on from a          (last words are read)
+//!                        │          saved VM's state: a clone)
 //!                        └─ not started: VmError with the process's own words
 //! ```
 
@@ -16,6 +17,7 @@
 pub mod disk;
 pub mod jail;
 pub mod qemu;
+pub mod template;
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -53,6 +55,9 @@ pub trait Vm: Send + Sync {
     async fn ended(&self) -> String;
     /// Why it ended, if it has.
     fn ended_now(&self) -> Option<String>;
+    /// Saves the device state into a file and leaves the VM stopped for good. Its memory must be [`Backing::Shared`];
+    /// together they are what [`Origin::Saved`] goes on from. The guest should be idle.
+    async fn save(&self, state: &std::path::Path) -> Result<(), VmError>;
     /// The last that hypervisor and guest console had to say; may be empty.
     async fn last_words(&self) -> String;
     /// Ends it at once and waits until the process is gone. Idempotent.
@@ -75,12 +80,12 @@ pub struct VmConfig {
     pub id: String,
     /// The hypervisor's program.
     pub program: PathBuf,
-    /// Guest kernel.
-    pub kernel: PathBuf,
-    /// Initial RAM disk.
-    pub initrd: PathBuf,
+    /// How it comes to run.
+    pub origin: Origin,
     /// Memory in bytes, rounded up to MiB.
     pub memory: u64,
+    /// Where that memory is.
+    pub backing: Backing,
     /// Virtual CPUs.
     pub cpus: u32,
     /// Whether to use `/dev/kvm`.
@@ -95,6 +100,34 @@ pub struct VmConfig {
     pub mac: String,
     /// The jail.
     pub jail: JailConfig,
+}
+
+/// How a VM comes to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It boots.
+    Boot {
+        /// Guest kernel.
+        kernel: PathBuf,
+        /// Initial RAM disk.
+        initrd: PathBuf,
+    },
+    /// It goes on where a saved VM stood ([`Vm::save`]), which had the same processors, memory size and devices.
+    Saved {
+        /// The device state.
+        state: PathBuf,
+    },
+}
+
+/// Where a VM's memory is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// The process's own.
+    Anonymous,
+    /// A private view of a file, which is never written: a clone's.
+    Private(PathBuf),
+    /// A file, which has the memory's size: that of a VM that will be saved.
+    Shared(PathBuf),
 }
 
 /// Where and as whom the VM worker process runs.
@@ -135,7 +168,10 @@ pub enum VmError {
     /// The hypervisor ended at once; its last words.
     #[error("the hypervisor ended while starting: {0}")]
     Died(String),
-    /// A template disk could not be made.
+    /// The hypervisor could not save its guest, or go on from a saved one.
+    #[error("{0}")]
+    Saving(String),
+    /// A blank disk could not be made.
     #[error("mkfs.ext4: {0}")]
     Mkfs(String),
 }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// `cofferdam-oci create`: makes a container up to the point where only its own program is missing.
-/// Without a TTY three descriptors come with it: standard input, output and error.
+/// Without a TTY three descriptors come with it: standard input, output and error. One more follows when the container
+/// is to be parked: a connected Unix stream (see [`Orders`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HelperCreate {
     /// The container.
@@ -22,7 +23,34 @@ pub struct HelperCreate {
     pub terminal: bool,
     /// A directory, shared by containers, where compiled seccomp profiles are kept.
     pub cache: Option<PathBuf>,
+    /// Whether the init process waits for [`Orders`] instead of running the specification's program.
+    pub parked: bool,
 }
+
+/// What a parked init process waits for, on the stream that it was given. Each message is one line:
+///
+/// ```text
+/// init ── [`PARKED`] ─────────────────────► caller    everything is done that is the same for many containers
+/// init ◄── Orders, in JSON ──────────────── caller
+/// init ── HelperReply, in JSON ───────────► caller    the program was found; or not, and the process ends
+/// init ◄── [`GO`] ───────────────────────── caller    it runs
+/// ```
+///
+/// When the stream ends instead, so does the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// The hostname.
+    pub hostname: String,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Its environment, `NAME=value` each.
+    pub env: Vec<String>,
+}
+
+/// See [`Orders`].
+pub const PARKED: &str = "parked";
+/// See [`Orders`].
+pub const GO: &str = "go";
 
 /// `cofferdam-oci exec`: starts a further process in a container.
 /// Without a TTY three descriptors come with it: standard input, output and error.

@@ -18,6 +18,8 @@ pub struct JailSpec {
     pub root: PathBuf,
     /// Files that the program may read: host path and path in the jail, beside the system's programs and libraries.
     pub files: Vec<(PathBuf, PathBuf)>,
+    /// The file that holds a guest's memory, if one does.
+    pub memory: Option<GuestMemory>,
     /// Whether it may use `/dev/kvm`.
     pub kvm: bool,
     /// Its user and group ID, never 0.
@@ -28,6 +30,21 @@ pub struct JailSpec {
     pub cgroup: String,
     /// The jail's hostname.
     pub hostname: String,
+}
+
+/// A file that holds a guest's memory; the jail has it as [`GuestMemory::INSIDE`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestMemory {
+    /// The host's path.
+    pub path: PathBuf,
+    /// Whether the hypervisor writes it, as it does for a VM that will be saved. For a clone it must not: the file is
+    /// every clone's.
+    pub writable: bool,
+}
+
+impl GuestMemory {
+    /// The path in the jail.
+    pub const INSIDE: &str = "/guest/memory";
 }
 
 /// Directories and files to serve to one VM.

@@ -20,16 +20,18 @@ mod jail;
 mod process;
 mod shim;
 mod state;
+mod template;
 pub mod user;
 
-pub use helper::{HelperCreate, HelperExec, HelperReply};
+pub use helper::{GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
 pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};
 pub use isolation::{Isolation, UnknownIsolation};
-pub use jail::{JailReply, JailSpec, Share, ShareSpec};
+pub use jail::{GuestMemory, JailReply, JailSpec, Share, ShareSpec};
 pub use process::{ProcessInfo, WindowSize};
 pub use shim::{
     BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
-    TaskInfo, VmInfo, VmSpec, bundle,
+    TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, bundle,
 };
 pub use state::{Event, InvalidTransition, State};
+pub use template::{ImageOrder, TemplateOrder, TemplateProgress, TemplateRecord};

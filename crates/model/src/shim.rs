@@ -23,6 +23,8 @@ pub mod bundle {
     pub const SHIM_LOG: &str = "shim.log";
     /// Where the root file system is mounted, in the shim's own mount namespace.
     pub const ROOTFS: &str = "rootfs";
+    /// The order for the image template that this container could have been cloned from: a [`crate::TemplateOrder`].
+    pub const TEMPLATE_ORDER: &str = "template.json";
 }
 
 /// The ttrpc service beside containerd's Task service. Each method takes and returns JSON in the payload:
@@ -94,8 +96,10 @@ pub enum RootfsSpec {
     Disks {
         /// The image as one EROFS file, shared read-only.
         image: PathBuf,
-        /// The container's own ext4 disk.
+        /// The container's own ext4 disk. It does not exist before the container's first start.
         writable: PathBuf,
+        /// What it begins as: an empty file system.
+        blank: PathBuf,
     },
 }
 
@@ -149,6 +153,32 @@ pub struct VmSpec {
     pub uid: u32,
     /// Its user name, derived from the container ID.
     pub user: String,
+    /// How it comes to run.
+    pub start: VmStart,
+}
+
+/// How a VM comes to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum VmStart {
+    /// It boots.
+    Boot {
+        /// Why it is not a clone, for the user; empty when that was asked for.
+        reason: String,
+    },
+    /// It is a clone, or boots when cloning fails.
+    Clone(TemplateSource),
+}
+
+/// Where a VM's template is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateSource {
+    /// The directory of templates.
+    pub directory: PathBuf,
+    /// The directory in which it is noted which of them were verified.
+    pub verified: PathBuf,
+    /// The key of the template without an image. Those with an image have keys that are derived from it.
+    pub base: String,
 }
 
 /// What a shim answers about its task beyond containerd's `State`.
@@ -159,6 +189,11 @@ pub struct TaskInfo {
     pub oom_killed: bool,
     /// The container's address-space and VM facts; `None` at the process level.
     pub vm: Option<VmInfo>,
+    /// Whether the bundle holds an order for an image template that did not exist when the container started.
+    pub template_wanted: bool,
+    /// What the shim has done, and when, in microseconds of the host's monotonic clock.
+    #[serde(default)]
+    pub marks: Vec<(String, u64)>,
 }
 
 /// What `inspect` shows under `Cofferdam`.
@@ -177,6 +212,22 @@ pub struct VmInfo {
     pub worker_uid: u32,
     /// That user's name.
     pub worker_user: String,
+    /// The VM's memory in bytes.
+    #[serde(default)]
+    pub memory: u64,
+    /// The VM's processors.
+    #[serde(default)]
+    pub cpus: u32,
+    /// How it came to run: `image-clone` (of a template with the image mounted and the container prepared), `clone`
+    /// (of a template that had booted) or `boot`.
+    #[serde(default)]
+    pub start: String,
+    /// Why it is no clone, when it could have been.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub start_reason: String,
+    /// The template's key.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template: String,
 }
 
 /// The first line, as JSON, that a client writes on the stdio socket. The shim answers one line: empty when

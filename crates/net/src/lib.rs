@@ -17,7 +17,7 @@
 //!   [`Subnet`], [`mac_for`];
 //! * **shim**, while it has one thread: [`HostLink::open`] *before* it unshares its network namespace, then
 //!   [`HostLink::connect`] with a handle of the new one, then inside it [`configure`] (process level),
-//!   [`tap_for_vm`] (hyperv) or [`loopback_up`] (no network);
+//!   [`tap_for_vm`] (hyperv), [`loopback_up`] or [`tap_to_nowhere`] (no network);
 //! * **guest's agent**: [`configure_guest`] or [`loopback_up`].
 //!
 //! Whatever a shim makes disappears with its namespace, so there is nothing to undo there. Address records belong to
@@ -44,4 +44,4 @@ pub use error::NetError;
 pub use guest::{GuestNetwork, configure_guest};
 pub use link::{CONTAINER_INTERFACE, HostLink, configure, loopback_up};
 pub use subnet::{free_subnet, is_free};
-pub use tap::tap_for_vm;
+pub use tap::{tap_for_vm, tap_to_nowhere};

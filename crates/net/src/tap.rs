@@ -37,6 +37,11 @@ pub fn tap_for_vm(network: &BridgeNetwork) -> Result<OwnedFd, NetError> {
     Ok(tap)
 }
 
+/// Makes the TAP device of a VM without a network: every VM has the same devices, and this one leads nowhere.
+pub fn tap_to_nowhere() -> Result<OwnedFd, NetError> {
+    cofferdam_sys::tap::open(TAP).map_err(NetError::Tap)
+}
+
 /// Has this namespace send no IPv6 of its own under the MAC address that is the guest's. A kernel without IPv6 has
 /// nothing to switch off.
 fn silence_ipv6() {

@@ -5,7 +5,8 @@
 //! each with a window of its own ([`window`]), so that one slow reader never holds up the others.
 //!
 //! ```text
-//! agent ── Hello{version} ──────────────► shim      the agent speaks first, as soon as it is ready
+//! agent ── Hello{version} ──────────────► shim      the agent speaks first, as soon as it is ready (in a clone it
+//!                                                   spoke to whoever made the template)
 //! agent ◄── Request{id, …} ────────────── shim      any number at a time, answered in any order
 //! agent ── Response{id, …} / Failure{id} ► shim
 //! agent ── Event(Exited | …) ────────────► shim
@@ -26,13 +27,13 @@ pub mod window;
 
 pub use frame::{Decoder, Frame, ProtocolError};
 pub use message::{
-    Adopt, CreateContainer, EndedBy, Event, ExecProcess, GuestFile, GuestNetwork, Hello, Message, Request,
-    Response, StreamIds,
+    Adopt, CreateContainer, EndedBy, Event, ExecProcess, GuestFile, GuestNetwork, Hello, Message, Prepare,
+    Request, Response, StreamIds,
 };
 pub use window::{CHUNK, Receiver, WINDOW};
 
 /// The protocol's version.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The name of the virtio-serial port that carries the protocol.
 pub const AGENT_PORT: &str = "cofferdam.agent";

@@ -58,10 +58,15 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Become the VM of one container: entropy, clock, names, network. Before any user code, once.
+    /// Become the VM of one container: entropy, clock, network. Before any user code, once.
     Adopt(Adopt),
-    /// Mount the disks and create the container up to its init process's program.
+    /// Mount the disks and make the container, with an init process that waits for [`Request::Create`]. All of it is
+    /// the same for many containers: a VM may be saved after it and cloned for each of them.
+    Prepare(Box<Prepare>),
+    /// Give the prepared container its identity, up to its init process's program.
     Create(Box<CreateContainer>),
+    /// Write everything out and come to rest: the VM is about to be saved.
+    Settle,
     /// Let the init process run.
     Start,
     /// Start a further process.
@@ -88,8 +93,6 @@ pub enum Request {
     Resume,
     /// List them.
     Processes,
-    /// Whether the guest's OOM killer has struck.
-    OomKilled,
     /// Forget an ended exec.
     Forget {
         /// Which.
@@ -107,8 +110,6 @@ pub struct Adopt {
     pub clock_nanos: i64,
     /// Fresh random bytes in hexadecimal.
     pub seed: String,
-    /// The container's hostname.
-    pub hostname: String,
     /// The address; `None` leaves only loopback.
     pub network: Option<GuestNetwork>,
 }
@@ -128,22 +129,37 @@ pub struct GuestNetwork {
     pub mtu: u32,
 }
 
-/// A container to create.
+/// A container to prepare: all of it that is not its own alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateContainer {
-    /// Its ID.
-    pub id: String,
+pub struct Prepare {
     /// The OCI runtime specification in JSON, written for the guest: `root.path` is `rootfs`, sources of bind mounts
-    /// are the guest's paths.
+    /// are the guest's paths; hostname, arguments and environment are left to [`CreateContainer`].
     pub spec: String,
     /// Whether the init process has a TTY.
     pub terminal: bool,
-    /// Its streams.
-    pub streams: StreamIds,
-    /// Small files that the specification's mounts name.
-    pub files: Vec<GuestFile>,
+    /// Whether its standard input is a pipe (else `/dev/null`).
+    pub stdin: bool,
+    /// Whether it has the VM's network card; else only loopback.
+    pub network: bool,
+    /// The names of small files that the specification's mounts name.
+    pub files: Vec<String>,
     /// Whether the share port serves the container's bind mounts.
     pub share: bool,
+}
+
+/// What makes a prepared container one certain container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreateContainer {
+    /// The hostname.
+    pub hostname: String,
+    /// The program and its arguments.
+    pub args: Vec<String>,
+    /// Its environment, `NAME=value` each.
+    pub env: Vec<String>,
+    /// The init process's streams.
+    pub streams: StreamIds,
+    /// The small files' contents.
+    pub files: Vec<GuestFile>,
 }
 
 /// A further process.
@@ -192,8 +208,6 @@ pub enum Response {
     },
     /// The container's processes.
     Processes(Vec<ProcessInfo>),
-    /// Whether the guest's OOM killer has struck.
-    OomKilled(bool),
 }
 
 /// What the agent reports without being asked.
@@ -249,20 +263,23 @@ mod tests {
         };
         let messages = [
             Message::Hello(Hello { version: crate::VERSION, kernel: "6.12".into() }),
-            request(Request::Adopt(Adopt {
-                clock_nanos: 5,
-                seed: "00ff".into(),
-                hostname: "h".into(),
-                network: Some(network),
-            })),
-            request(Request::Create(Box::new(CreateContainer {
-                id: "c".into(),
+            request(Request::Adopt(Adopt { clock_nanos: 5, seed: "00ff".into(), network: Some(network) })),
+            request(Request::Prepare(Box::new(Prepare {
                 spec: "{}".into(),
                 terminal: false,
-                streams,
-                files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
+                stdin: true,
+                network: true,
+                files: vec!["hosts".into()],
                 share: true,
             }))),
+            request(Request::Create(Box::new(CreateContainer {
+                hostname: "h".into(),
+                args: vec!["sh".into()],
+                env: vec!["A=b".into()],
+                streams,
+                files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
+            }))),
+            request(Request::Settle),
             request(Request::Start),
             request(Request::Exec(ExecProcess {
                 exec_id: "e".into(),
@@ -275,13 +292,11 @@ mod tests {
             request(Request::Pause),
             request(Request::Resume),
             request(Request::Processes),
-            request(Request::OomKilled),
             request(Request::Forget { exec_id: "e".into() }),
             request(Request::Shutdown),
             response(Response::Done),
             response(Response::Process { pid: 42 }),
             response(Response::Processes(vec![])),
-            response(Response::OomKilled(true)),
             Message::Failure {
                 id: 7,
                 message: "m".into(),

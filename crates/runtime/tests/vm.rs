@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_model::{
     BridgeNetwork, ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
-    VmSpec, WindowSize,
+    TemplateOrder, TemplateSource, VmSpec, VmStart, WindowSize,
 };
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -113,7 +113,11 @@ impl Host {
             instance: "vmtest".parse().unwrap(),
             isolation: Level::Hyperv,
             log: LogSpec { driver: LogDriver::None, path: PathBuf::new() },
-            rootfs: RootfsSpec::Disks { image: self.root.path().join("image.erofs"), writable },
+            rootfs: RootfsSpec::Disks {
+                image: self.root.path().join("image.erofs"),
+                writable,
+                blank: cofferdam_hypervisor::disk::blank(1 << 30, &self.root.path().join("blank")).unwrap(),
+            },
             network: NetworkSpec::None,
             vm: Some(VmSpec {
                 hypervisor: QEMU.into(),
@@ -124,6 +128,7 @@ impl Host {
                 kvm: false,
                 uid: UID,
                 user: format!("cfd-{}", id.short()),
+                start: VmStart::Boot { reason: String::new() },
             }),
             oci_helper: self.helper.clone(),
             open_stdin: true,
@@ -150,8 +155,6 @@ impl Host {
         fs::create_dir_all(&data).unwrap();
         fs::write(data.join("hosts"), "127.0.0.1 localhost vmbox\n").unwrap();
         let writable = data.join("rw.ext4");
-        cofferdam_hypervisor::disk::create_writable(&writable, 1 << 30, &self.root.path().join("templates"))
-            .unwrap();
         let mut spec = spec.clone();
         spec["mounts"].as_array_mut().unwrap().push(
             json!({"destination": "/etc/hosts", "type": "bind", "source": data.join("hosts"), "options": ["rbind", "rprivate"]}),

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -35,21 +36,29 @@ fn copy_file(source: &File, target: &File) -> io::Result<Copied> {
         Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => {}
         Err(error) => return Err(error.into()),
     }
-    let length = source.metadata()?.len();
-    target.set_len(length)?;
-    let mut at = 0;
+    target.set_len(source.metadata()?.len())?;
+    for extent in data_extents(source)? {
+        copy_range(source, target, extent.start, extent.end)?;
+    }
+    Ok(Copied::Data)
+}
+
+/// Where a file has data, in order; the rest of it is holes.
+pub fn data_extents(file: &File) -> io::Result<Vec<Range<u64>>> {
+    let length = file.metadata()?.len();
+    let (mut extents, mut at) = (Vec::new(), 0);
     while at < length {
-        let start = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(at)) {
             Ok(start) => start,
             // Only a hole is left.
             Err(Errno::NXIO) => break,
             Err(error) => return Err(error.into()),
         };
-        let end = rustix::fs::seek(source, SeekFrom::Hole(start))?.min(length);
-        copy_range(source, target, start, end)?;
+        let end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(length);
+        extents.push(start..end);
         at = end;
     }
-    Ok(Copied::Data)
+    Ok(extents)
 }
 
 fn copy_range(source: &File, target: &File, start: u64, end: u64) -> io::Result<()> {

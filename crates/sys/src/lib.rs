@@ -34,5 +34,6 @@ pub mod overlay_view;
 pub mod process;
 pub mod procfs;
 pub mod tap;
+pub mod trace;
 pub mod unix;
 pub mod userdb;

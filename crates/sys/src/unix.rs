@@ -58,15 +58,20 @@ fn short_path(directory: &OwnedFd, name: &str) -> io::Result<PathBuf> {
 
 /// Sends up to [`MAX_FDS`] file descriptors with one byte of payload.
 pub fn send_fds(socket: &UnixStream, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let sent = send_with_fds(socket, &[0], fds)?;
+    if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Sends bytes with descriptors beside the first of them. Says how many bytes were sent, at least one.
+pub fn send_with_fds(socket: &impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if fds.len() > MAX_FDS || !control.push(SendAncillaryMessage::ScmRights(fds)) {
+    if fds.len() > MAX_FDS || !(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds))) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many file descriptors for one message"));
     }
-    let sent = rustix::io::retry_on_intr(|| {
-        rustix::net::sendmsg(socket, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL)
-    })?;
-    if sent == 1 { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    Ok(rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+    })?)
 }
 
 /// Receives what [`send_fds`] sent; close-on-exec is set on each. End-of-file is `UnexpectedEof`.

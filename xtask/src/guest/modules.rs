@@ -12,9 +12,12 @@ use crate::project::run;
 /// Lists of modules: loaded at each boot, and when a container has bind mounts. ext4 asks for a checksum module by
 /// alias, which the kernel cannot resolve without modprobe: it comes first.
 const LISTS: [(&str, &[&str]); 2] = [
-    ("boot", &["crc32c_generic", "virtio_blk", "virtio_net", "erofs", "ext4", "overlay"]),
+    ("boot", &["crc32c_generic", "virtio_blk", "virtio_net", "virtio_balloon", "erofs", "ext4", "overlay"]),
     ("share", &["9pnet_fd", "9p"]),
 ];
+
+/// The file that says what was collected.
+const WANTED: &str = "wanted";
 
 /// Puts the modules of `unpacked`, a kernel package, uncompressed into `directory`, with one file for each list.
 pub fn collect(unpacked: &Path, release: &str, directory: &Path) -> Result<()> {
@@ -43,7 +46,16 @@ pub fn collect(unpacked: &Path, release: &str, directory: &Path) -> Result<()> {
         names.push(String::new());
         fs::write(directory.join(list), names.join("\n")).with_context(|| list.to_owned())?;
     }
-    Ok(())
+    fs::write(directory.join(WANTED), wanted()).context(WANTED)
+}
+
+/// Whether what was collected in `directory` is what is wanted today.
+pub fn are_current(directory: &Path) -> bool {
+    fs::read_to_string(directory.join(WANTED)).is_ok_and(|collected| collected == wanted())
+}
+
+fn wanted() -> String {
+    LISTS.map(|(list, modules)| format!("{list}: {}\n", modules.join(" "))).concat()
 }
 
 /// The module's file after those it depends on; empty when it is built into the kernel.

@@ -80,7 +80,7 @@ fn host_config(options: &Options, auto_remove: bool) -> anyhow::Result<HostConfi
         volumes_from: some(options.volumes_from.clone()),
         mounts: some(options.mount.clone()),
         console_size: size(options.tty),
-        annotations: some_map(&options.annotation),
+        annotations: some_map(&annotations(options)),
         cap_add: some(options.cap_add.clone()),
         cap_drop: some(options.cap_drop.clone()),
         cgroupns_mode: options.cgroupns.as_deref().map(|mode| match mode {
@@ -150,6 +150,12 @@ fn ports(flags: &[Ports]) -> impl Iterator<Item = String> {
 fn size(tty: bool) -> Option<Vec<usize>> {
     let (height, width) = window_size().filter(|_| tty)?;
     Some(vec![height.into(), width.into()])
+}
+
+/// Those that were given, and what Docker's API has no other place for.
+fn annotations(options: &Options) -> Vec<String> {
+    let start = options.vm_start.iter().map(|how| format!("cofferdam.vm-start={how}"));
+    options.annotation.iter().cloned().chain(start).collect()
 }
 
 fn isolation(text: &str) -> anyhow::Result<HostConfigIsolationEnum> {

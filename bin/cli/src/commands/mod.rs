@@ -27,12 +27,14 @@ pub mod run;
 pub mod start;
 pub mod system_prune;
 pub mod tag;
+pub mod template;
 pub mod top;
 pub mod version;
 pub mod wait;
 
 use crate::args::{
     Cli, Command, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, SystemGroup, SystemVerb,
+    TemplateGroup,
 };
 use crate::session::Session;
 use crate::{doctor, report};
@@ -100,6 +102,9 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::SystemGroup(SystemGroup::Verb(verb)) => system(verb, session).await,
         Command::SystemGroup(SystemGroup::Df(arguments)) => arguments.run(session).await,
         Command::SystemGroup(SystemGroup::Prune(arguments)) => arguments.run(session).await,
+        Command::Template(TemplateGroup::Ls(arguments)) => arguments.run(session).await,
+        Command::Template(TemplateGroup::Rm(arguments)) => arguments.run(session).await,
+        Command::Template(TemplateGroup::Build(arguments)) => arguments.run(session).await,
         Command::Version(arguments) => arguments.run(session).await,
         Command::Doctor(arguments) => arguments.run(session).await,
         Command::Completion(arguments) => arguments.run(),

@@ -85,6 +85,9 @@ pub struct Options {
     /// Read in a line delimited file of labels
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<PathBuf>,
+    /// How a hyperv container's VM starts, if not as the daemon says: boot (no clone of a template)
+    #[arg(long, value_name = "HOW", value_parser = ["boot"])]
+    pub vm_start: Option<String>,
     /// Add an annotation to the container (passed through to the OCI runtime)
     #[arg(long, value_name = "NAME=VALUE")]
     pub annotation: Vec<String>,

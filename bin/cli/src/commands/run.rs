@@ -29,6 +29,9 @@ pub struct Arguments {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value = "true",
         default_missing_value = "true", action = clap::ArgAction::Set, hide_default_value = true, hide_possible_values = true)]
     pub sig_proxy: bool,
+    /// Print to standard error where the milliseconds of the start went
+    #[arg(long)]
+    pub trace: bool,
     /// What to run.
     #[command(flatten)]
     pub options: Options,
@@ -50,7 +53,7 @@ impl Arguments {
         let body = body(&self.options, self.detach, self.rm).map_err(BeforeStart::plain)?;
         let id = create_to_run(session, &self.options, &body).await?;
         if !(stdin || stdout || stderr) {
-            session.client.start(&id, None).await.map_err(|error| BeforeStart::from(error.into()))?;
+            start(session, &id, self.trace).await?;
             output::line(&id)?;
             return Ok(0);
         }
@@ -59,7 +62,13 @@ impl Arguments {
             session,
             &id,
             &attach,
-            Attached { tty: self.options.tty, removed: self.rm, sig_proxy: self.sig_proxy, keys: keys.0 },
+            Attached {
+                tty: self.options.tty,
+                removed: self.rm,
+                sig_proxy: self.sig_proxy,
+                keys: keys.0,
+                trace: self.trace,
+            },
         )
         .await
     }
@@ -75,6 +84,26 @@ pub struct Attached {
     pub sig_proxy: bool,
     /// The keys that detach.
     pub keys: DetachKeys,
+    /// Where the milliseconds of the start went is printed.
+    pub trace: bool,
+}
+
+/// Starts a container.
+async fn start(session: &Session, id: &str, trace: bool) -> anyhow::Result<()> {
+    let before_start = |error: cofferdam_client::ClientError| BeforeStart::from(error.into());
+    if !trace {
+        return Ok(session.client.start(id, None).await.map_err(before_start)?);
+    }
+    let marks = session.client.start_traced(id).await.map_err(before_start)?;
+    let begin = marks.first().map_or(0, |(_, at)| *at);
+    let mut last = begin;
+    eprintln!("{:>9} {:>9}  DONE", "AT MS", "TOOK MS");
+    for (what, at) in marks {
+        let milliseconds = |from: u64| at.saturating_sub(from) as f64 / 1000.0;
+        eprintln!("{:>9.1} {:>9.1}  {what}", milliseconds(begin), milliseconds(last));
+        last = at;
+    }
+    Ok(())
 }
 
 /// Starts a container with our standard streams on it, and ends with its exit code.
@@ -85,7 +114,7 @@ pub async fn run_attached(session: &Session, id: &str, attach: &Attach, how: Att
     streams.output.set_framed(!how.tty);
     let until = if how.removed { WaitUntil::Removed } else { WaitUntil::NextExit };
     let wait = client.wait(id, until).await.map_err(|error| BeforeStart::plain(error.into()))?;
-    client.start(id, None).await.map_err(|error| BeforeStart::from(error.into()))?;
+    start(session, id, how.trace).await?;
     let _size = how.tty.then(|| stdio::follow_size(client, Target::Container(id.to_owned()))).transpose()?;
     let wanted =
         Wanted { stdin: attach.stdin, tty: how.tty, signals_forwarded: how.sig_proxy, detach_keys: how.keys };

@@ -49,6 +49,7 @@ impl Arguments {
         let (keys, text) = detach_keys(self.detach_keys.as_deref(), session)?;
         let removed = inspected.host_config.and_then(|host| host.auto_remove).unwrap_or(false);
         let attach = Attach { stdin, stdout: true, stderr: true, logs: false, detach_keys: text };
-        run_attached(session, &id, &attach, Attached { tty, removed, sig_proxy: true, keys }).await
+        run_attached(session, &id, &attach, Attached { tty, removed, sig_proxy: true, keys, trace: false })
+            .await
     }
 }

@@ -50,6 +50,21 @@ pub struct Flags {
     /// Registry that may be spoken to without TLS: host[:port] (repeatable; loopback always may)
     #[arg(long = "insecure-registry", value_name = "HOST")]
     pub insecure_registries: Vec<String>,
+    /// How utility VMs start: clone (of saved templates) or boot [default: clone]
+    #[arg(long, value_name = "HOW")]
+    pub vm_start: Option<String>,
+    /// Memory of a utility VM whose container has no limit [default: 512m]
+    #[arg(long, value_name = "SIZE")]
+    pub vm_memory: Option<String>,
+    /// Directory of VM templates; daemons may share one [default: <data-root>/templates]
+    #[arg(long, value_name = "DIR")]
+    pub template_root: Option<PathBuf>,
+    /// How many VM templates are kept; the least recently used go first [default: 16]
+    #[arg(long, value_name = "COUNT")]
+    pub template_count: Option<usize>,
+    /// Disk space for VM templates [default: 4g]
+    #[arg(long, value_name = "SIZE")]
+    pub template_space: Option<String>,
     /// Name for everything this daemon makes on the host [default: derived from the data root]
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,

@@ -6,6 +6,7 @@ mod flags;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use cofferdam_hypervisor::template::Bounds;
 use cofferdam_model::{Instance, Isolation};
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +23,13 @@ pub const EXEC_ROOT: &str = "/run/cofferdam";
 pub const CONFIG_FILE: &str = "/etc/cofferdam/daemon.json";
 /// Owns the socket when it exists and no other group is named.
 pub const GROUP: &str = "cofferdam";
+
+/// Memory of a VM whose container has no limit, and the least that a guest's kernel and agent can do with.
+const VM_MEMORY: u64 = 512 << 20;
+const LEAST_VM_MEMORY: u64 = 192 << 20;
+/// Bounds of the templates: an image template takes some 100 MiB.
+const TEMPLATES: usize = 16;
+const TEMPLATE_SPACE: u64 = 4 << 30;
 
 /// The whole configuration, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +60,23 @@ pub struct Config {
     pub dns_search: Vec<String>,
     /// Registries (`host[:port]`, or a subnet) that may be spoken to without TLS or with an unknown certificate.
     pub insecure_registries: Vec<String>,
+    /// Utility VMs.
+    pub vm: VmConfig,
     /// What everything on the host is named after.
     pub instance: Instance,
+}
+
+/// Utility VMs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmConfig {
+    /// Whether they are cloned from templates.
+    pub clone: bool,
+    /// Memory in bytes where a container has no limit.
+    pub memory: u64,
+    /// Where templates are.
+    pub templates: PathBuf,
+    /// How many are kept, and how much of the disk they may take.
+    pub bounds: Bounds,
 }
 
 /// The default network's bridge.
@@ -145,6 +168,22 @@ impl Config {
                 |_| ConfigError::Value { flag: "dns", value: text.clone(), reason: "want an IP address" };
             text.parse().map_err(invalid)
         });
+        let vm = VmConfig {
+            clone: match flags.vm_start.as_deref() {
+                None | Some("clone") => true,
+                Some("boot") => false,
+                Some(value) => {
+                    let (flag, value) = ("vm-start", value.to_owned());
+                    return Err(ConfigError::Value { flag, value, reason: "want clone or boot" });
+                }
+            },
+            memory: size(flags.vm_memory, VM_MEMORY, LEAST_VM_MEMORY, "vm-memory")?,
+            templates: absolute(flags.template_root, data_root.join("templates"), "template-root")?,
+            bounds: Bounds {
+                count: flags.template_count.unwrap_or(TEMPLATES),
+                bytes: size(flags.template_space, TEMPLATE_SPACE, 0, "template-space")?,
+            },
+        };
         Ok(Self {
             hosts,
             pidfile: absolute(flags.pidfile, exec_root.join("cofferdamd.pid"), "pidfile")?,
@@ -164,6 +203,7 @@ impl Config {
             dns: dns.collect::<Result<_, _>>()?,
             dns_search: flags.dns_search,
             insecure_registries: flags.insecure_registries,
+            vm,
             instance,
         })
     }
@@ -202,6 +242,15 @@ fn absolute(
     std::fs::canonicalize(&path).or_else(|_not_there_yet| std::path::absolute(&path)).map_err(|_unusable| {
         ConfigError::Value { flag, value: path.display().to_string(), reason: "cannot be made absolute" }
     })
+}
+
+/// A size as Docker's flags have it: a number of bytes, or of a unit (`512m`).
+fn size(given: Option<String>, default: u64, least: u64, flag: &'static str) -> Result<u64, ConfigError> {
+    let Some(value) = given else { return Ok(default) };
+    match cofferdam_api::size::bytes(&value).map(u64::try_from) {
+        Ok(Ok(bytes)) if bytes >= least => Ok(bytes),
+        _ => Err(ConfigError::Value { flag, value, reason: "want a size such as 512m, and enough of it" }),
+    }
 }
 
 fn log_level(given: Option<String>, debug: bool) -> Result<String, ConfigError> {
@@ -282,6 +331,8 @@ mod tests {
             (vec!["--tlsverify"], "--tlsverify needs"),
             (vec!["--tls"], "--tls without --tlsverify"),
             (vec!["--instance", "Much-Too-Long"], "invalid instance name"),
+            (vec!["--vm-start", "resume"], r#"invalid value "resume" for --vm-start"#),
+            (vec!["--vm-memory", "1k"], r#"invalid value "1k" for --vm-memory"#),
             (vec!["--dns", "example"], r#"invalid value "example" for --dns"#),
         ] {
             let error = config(&args).unwrap_err();

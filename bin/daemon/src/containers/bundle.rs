@@ -66,16 +66,28 @@ pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
+/// A container's utility VM.
+pub struct Vm {
+    /// The VM.
+    pub spec: VmSpec,
+    /// What its writable disk begins as, unless its template knows better.
+    pub blank: PathBuf,
+}
+
 /// What the shim is told.
 pub fn shim_spec(
     engine: &Engine,
     container: &Container,
     files: Files,
     network: Option<BridgeNetwork>,
-    vm: Option<VmSpec>,
+    vm: Option<Vm>,
 ) -> ShimSpec {
     let record = container.record();
     let dirs = DataDirs::of(engine, container);
+    let (vm, blank) = match vm {
+        Some(vm) => (Some(vm.spec), vm.blank),
+        None => (None, PathBuf::new()),
+    };
     let driver = if record.host.log_config.driver == "none" { LogDriver::None } else { LogDriver::JsonFile };
     ShimSpec {
         id: container.id.clone(),
@@ -84,7 +96,7 @@ pub fn shim_spec(
         log: LogSpec { driver, path: container.log_path(engine) },
         rootfs: match files {
             Files::Layers(lower) => RootfsSpec::Overlay { lower, upper: dirs.upper(), work: dirs.work() },
-            Files::Erofs(image) => RootfsSpec::Disks { image, writable: dirs.disk() },
+            Files::Erofs(image) => RootfsSpec::Disks { image, writable: dirs.disk(), blank },
         },
         network: match (network, record.network()) {
             (Some(bridge), _) => NetworkSpec::Bridge(bridge),

@@ -25,6 +25,8 @@ pub struct Container {
     status: watch::Sender<Arc<Status>>,
     shim: RwLock<Option<Shim>>,
     stdio: Mutex<StdioGate>,
+    /// The moments of the next start, when someone has asked for them.
+    trace: Mutex<Option<Vec<(String, u64)>>>,
     commands: mpsc::Sender<Command>,
     /// Programs executed in it.
     pub(super) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
@@ -55,6 +57,7 @@ impl Container {
             status: watch::Sender::new(Arc::new(status)),
             shim: RwLock::default(),
             stdio: Mutex::default(),
+            trace: Mutex::default(),
             commands,
             execs: Mutex::default(),
         });
@@ -88,6 +91,35 @@ impl Container {
     /// How it is, and every change.
     pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
         self.status.subscribe()
+    }
+
+    /// From here on moments are noted ([`Self::mark`]).
+    pub fn begin_trace(&self) {
+        *self.trace.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    }
+
+    /// The moments since [`Self::begin_trace`], in order, in microseconds of the host's monotonic clock. None are noted
+    /// any more.
+    pub fn end_trace(&self) -> Vec<(String, u64)> {
+        let mut marks = self.trace.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        marks.sort_by_key(|(_, at)| *at);
+        marks
+    }
+
+    pub(super) fn is_traced(&self) -> bool {
+        self.trace.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Notes that `what` is done now.
+    pub(super) fn mark(&self, what: &str) {
+        self.add_marks([(what.to_owned(), cofferdam_sys::trace::now())]);
+    }
+
+    /// Adds another process's moments.
+    pub(super) fn add_marks(&self, more: impl IntoIterator<Item = (String, u64)>) {
+        if let Some(marks) = &mut *self.trace.lock().unwrap_or_else(PoisonError::into_inner) {
+            marks.extend(more);
+        }
     }
 
     pub(super) fn publish(&self, status: Status) {

@@ -39,9 +39,9 @@ pub async fn create(
     let name = claim_name(engine, &id, name.map(|name| name.trim_start_matches('/')), &record, &status)?;
 
     let made = {
-        let (engine, root, isolation) = (Arc::clone(engine), engine.paths.container(&id), record.isolation);
+        let (root, isolation) = (engine.paths.container(&id), record.isolation);
         let making = tokio::task::spawn_blocking(move || {
-            start::make_data(&engine, &root, isolation).inspect_err(|_| {
+            start::make_data(&root, isolation).inspect_err(|_| {
                 let _ = start::remove_directory(&root);
             })
         });

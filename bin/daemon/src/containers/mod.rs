@@ -47,3 +47,4 @@ pub mod wait;
 pub use container::Container;
 pub use recover::recover;
 pub use registry::Containers;
+pub use start::kill_everything;

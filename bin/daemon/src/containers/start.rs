@@ -11,19 +11,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_model::{BridgeNetwork, Event, Isolation, VmSpec};
-use cofferdam_store::{Leases, UidPool, Wanted};
+use cofferdam_model::{BridgeNetwork, Event, Isolation, VmSpec, VmStart};
+use cofferdam_store::{Leases, Wanted};
 use cofferdam_sys::cgroup::Cgroup;
 use jiff::Timestamp;
 
 use super::actor::to_json;
-use super::bundle::{self, DataDirs};
+use super::bundle::{self, DataDirs, Vm};
 use super::image;
 use super::record::{Record, Status};
 use super::shim::{Shim, ShimError};
 use super::{Container, create};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
+use crate::{templates, vm};
 
 /// A shim that needs longer than this to make a container, or its guest to boot, has failed.
 const LONGEST_CREATE: Duration = Duration::from_secs(120);
@@ -31,17 +32,6 @@ const LONGEST_CREATE: Duration = Duration::from_secs(120);
 const LONGEST_DELETE: Duration = Duration::from_secs(20);
 /// How long processes may take to die after SIGKILL.
 const LONGEST_KILL: Duration = Duration::from_secs(5);
-/// A VM without a memory limit has this much.
-const VM_MEMORY: u64 = 512 << 20;
-/// What a guest's kernel and agent need beside the container's own memory.
-const VM_OVERHEAD: u64 = 128 << 20;
-/// VMs have at most this many CPUs when no number is asked for.
-const VM_CPUS: u32 = 2;
-/// VM workers' user ids lie in `0x7000_0000..0x7FFF_0000`, 65,536 for each daemon.
-const FIRST_UID: u32 = 0x7000_0000;
-const UIDS_PER_DAEMON: u32 = 0x1_0000;
-const DAEMONS: u32 = 0xFFF;
-
 /// Why a start failed, and the exit code that Docker gives it.
 pub(super) struct StartFailure {
     pub(super) exit_code: i32,
@@ -62,7 +52,9 @@ pub(super) async fn start(
 ) -> Result<(Shim, Status), StartFailure> {
     let record = container.record();
     let (files, lower) = image::files(engine, &record).await?;
+    container.mark("image");
     let (leases, status) = lease(engine, container, &record, starting)?;
+    container.mark("leases recorded");
     let vm = match (record.isolation, leases.uid) {
         (Isolation::Hyperv, Some(uid)) => Some(vm_spec(engine, container, &record, uid).await?),
         _ => None,
@@ -73,6 +65,7 @@ pub(super) async fn start(
         ApiError::internal(format!("cannot make the bundle {}: {error}", bundle.display()))
     })?;
 
+    container.mark("order written");
     let shim = match Shim::spawn(&engine.pieces.shim, &bundle, container.id.as_str()) {
         Ok(shim) => shim,
         Err(error) => {
@@ -80,6 +73,7 @@ pub(super) async fn start(
             return Err(ApiError::from_chain(&error).into());
         }
     };
+    container.mark("shim spawned");
     match run(engine, container, &shim, lower, status).await {
         Ok(status) => Ok((shim, status)),
         Err(failure) => {
@@ -105,13 +99,16 @@ async fn run(
     };
     writing.await.map_err(|error| ApiError::internal(format!("cannot write the bundle: {error}")))??;
 
+    container.mark("bundle written");
     let creating = tokio::time::timeout(LONGEST_CREATE, shim.create(record.config.tty));
     let pid = creating
         .await
         .map_err(|_elapsed| ApiError::internal("the container's shim did not answer in time"))?
         .map_err(|error| refused(&record, &error))?;
     container.open_stdio(shim).await.map_err(|error| ApiError::from_chain(&error))?;
+    container.mark("clients attached");
     let started_pid = shim.start("").await.map_err(|error| refused(&record, &error))?;
+    container.mark("started");
 
     let mut status = Status {
         state: status.state.apply(Event::Started).map_err(|error| ApiError::from_chain(&error))?,
@@ -123,10 +120,16 @@ async fn run(
         finished: status.finished,
         ..status
     };
-    if record.isolation == Isolation::Hyperv {
-        status.vm = shim.info().await.map_err(|error| ApiError::from_chain(&error))?.vm;
+    if record.isolation == Isolation::Hyperv || container.is_traced() {
+        let info = shim.info().await.map_err(|error| ApiError::from_chain(&error))?;
+        container.add_marks(info.marks);
+        status.vm = info.vm;
+        if info.template_wanted {
+            templates::want(engine, &engine.paths.bundle(&container.id));
+        }
     }
     engine.store.set_state(&container.id, &to_json(&status)).map_err(ApiError::from)?;
+    container.mark("state recorded");
     Ok(status)
 }
 
@@ -147,7 +150,7 @@ fn lease(
     let wanted = Wanted {
         address: pool.as_ref(),
         preferred: starting.network.as_ref().map(|network| network.address),
-        uid: (record.isolation == Isolation::Hyperv).then(|| uid_pool(engine)),
+        uid: (record.isolation == Isolation::Hyperv).then(|| vm::uid_pool(engine)),
     };
     let mut status = starting;
     let leases = engine.store.begin_start(&container.id, wanted, |leases| {
@@ -181,42 +184,26 @@ fn host_interface(engine: &Engine, container: &Container) -> String {
     name
 }
 
-/// This daemon's share of user ids, by its instance's name.
-fn uid_pool(engine: &Engine) -> UidPool {
-    // FNV-1a: stable, and good enough to keep a few daemons apart.
-    let hash = engine
-        .instance
-        .as_str()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    UidPool { first: FIRST_UID + hash % DAEMONS * UIDS_PER_DAEMON, count: UIDS_PER_DAEMON }
-}
-
-async fn vm_spec(engine: &Engine, container: &Container, record: &Record, uid: u32) -> ApiResult<VmSpec> {
+/// The container's VM, and the blank disk that its own may begin as.
+async fn vm_spec(engine: &Shared, container: &Container, record: &Record, uid: u32) -> ApiResult<Vm> {
     let (qemu, guest) = engine.vm.require()?;
-    let accelerator = engine.vm.accelerator().await;
-    let memory = match u64::try_from(record.host.memory) {
-        Ok(limit) if limit > 0 => limit.saturating_add(VM_OVERHEAD),
-        _ => VM_MEMORY,
+    let class = vm::class_of(engine, record.host.memory, record.host.nano_cpus).await;
+    let start = match record.host.annotations.get(vm::START_ANNOTATION).map(String::as_str) {
+        Some("boot") => VmStart::Boot { reason: String::new() },
+        _ => templates::start_of(engine, class).await,
     };
-    let cpus = match u64::try_from(record.host.nano_cpus) {
-        Ok(nanos) if nanos > 0 => u32::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(VM_CPUS),
-        // Emulated processors take turns on one thread: a second one is only overhead.
-        _ if !accelerator.kvm => 1,
-        _ => std::thread::available_parallelism()
-            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(VM_CPUS).min(VM_CPUS)),
-    };
-    Ok(VmSpec {
+    let spec = VmSpec {
         hypervisor: qemu.to_owned(),
         kernel: guest.kernel.clone(),
         initrd: guest.initrd.clone(),
-        // Whole mebibytes.
-        memory: memory.div_ceil(1 << 20) << 20,
-        cpus,
-        kvm: accelerator.kvm,
+        memory: class.memory,
+        cpus: class.cpus,
+        kvm: class.kvm,
         uid,
         user: format!("cfd-{}", container.id.short()),
-    })
+        start,
+    };
+    Ok(Vm { spec, blank: templates::blank_disk(engine).await? })
 }
 
 /// The shim would not: Docker's words, exit code and status.
@@ -277,7 +264,7 @@ pub(super) async fn take_down(engine: &Shared, container: &Arc<Container>, shim:
 }
 
 /// Ends a shim that does not answer (or is gone already) and every process of its container. Blocking.
-pub(super) fn kill_everything(bundle: &std::path::Path, cgroup: &str) {
+pub fn kill_everything(bundle: &std::path::Path, cgroup: &str) {
     let pid = std::fs::read_to_string(bundle.join(cofferdam_model::bundle::SHIM_PID)).ok();
     if let Some(pid) = pid.and_then(|text| text.trim().parse::<i32>().ok())
         && let Ok(handle) = cofferdam_sys::process::ProcessHandle::open(pid)
@@ -313,11 +300,7 @@ pub(super) fn remove_directory(path: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// Makes what a new container keeps: its directory, its writable layer. Blocking.
-pub(super) fn make_data(
-    engine: &Engine,
-    container_root: &std::path::Path,
-    isolation: Isolation,
-) -> ApiResult<()> {
+pub(super) fn make_data(container_root: &std::path::Path, isolation: Isolation) -> ApiResult<()> {
     let failed = |error: std::io::Error| {
         ApiError::internal(format!(
             "cannot make the container's directory {}: {error}",
@@ -331,16 +314,10 @@ pub(super) fn make_data(
             bundle::make_directory(&dirs.upper(), 0o755).map_err(failed)?;
             bundle::make_directory(&dirs.work(), 0o700).map_err(failed)
         }
-        Isolation::Hyperv => {
-            let templates = engine.paths.data_root.join("disks");
-            cofferdam_hypervisor::disk::create_writable(&dirs.disk(), DISK_SIZE, &templates)
-                .map_err(|error| ApiError::from_chain(&error))
-        }
+        // Its disk begins with its first start, as what that start is a clone of wants it.
+        Isolation::Hyperv => Ok(()),
     }
 }
-
-/// A writable disk's size; it is sparse, so this is a limit, not a use.
-const DISK_SIZE: u64 = 20 << 30;
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod exec;
 mod images;
 mod networks;
 mod system;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(networks::router())
         .merge(containers::router())
         .merge(exec::router())
+        .merge(templates::router())
         .merge(absent::router())
         .fallback(page_not_found)
         .method_not_allowed_fallback(page_not_found)

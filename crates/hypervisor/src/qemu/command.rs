@@ -4,6 +4,8 @@
 //! a clone must have the devices of its template. Sockets and disks are passed as descriptors: the jail holds no file
 //! of the container.
 
+use cofferdam_model::GuestMemory;
+
 /// The descriptors' indices in the order in which they are passed.
 pub const FD_IMAGE: usize = 0;
 /// The writable disk.
@@ -33,6 +35,10 @@ pub struct CommandLine<'a> {
     pub id: &'a str,
     /// Memory in bytes.
     pub memory: u64,
+    /// The file that holds the memory.
+    pub file: Option<Mapping>,
+    /// Whether the VM boots a kernel; else it waits for a saved state.
+    pub boots: bool,
     /// Virtual CPUs.
     pub cpus: u32,
     /// Whether to use KVM.
@@ -45,6 +51,15 @@ pub struct CommandLine<'a> {
     pub ports: [&'a str; 2],
 }
 
+/// How a memory file is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mapping {
+    /// Written changes stay in the process.
+    Private,
+    /// They go into the file.
+    Shared,
+}
+
 impl CommandLine<'_> {
     /// Program and arguments; `{fd:N}` stands for the N-th descriptor's number.
     #[must_use]
@@ -52,7 +67,18 @@ impl CommandLine<'_> {
         let mut line = vec![self.program.to_owned()];
         let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
         add("-name", format!("cofferdam-{}", self.id));
-        add("-machine", "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off".to_owned());
+        let megabytes = self.memory.div_ceil(1 << 20).max(64);
+        let mut machine = "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off".to_owned();
+        if let Some(mapping) = self.file {
+            machine.push_str(",memory-backend=ram");
+            let share = if mapping == Mapping::Shared { "on" } else { "off" };
+            let path = GuestMemory::INSIDE;
+            add(
+                "-object",
+                format!("memory-backend-file,id=ram,size={megabytes}M,mem-path={path},share={share}"),
+            );
+        }
+        add("-machine", machine);
         if self.kvm {
             add("-accel", "kvm".to_owned());
             add("-cpu", "host".to_owned());
@@ -64,16 +90,21 @@ impl CommandLine<'_> {
             add("-cpu", "max".to_owned());
         }
         add("-smp", self.cpus.max(1).to_string());
-        add("-m", format!("{}M", self.memory.div_ceil(1 << 20).max(64)));
+        add("-m", format!("{megabytes}M"));
         line.extend(["-nodefaults", "-no-user-config"].map(str::to_owned));
         let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
         add("-display", "none".to_owned());
         // A guest that reboots, powers off or panics is paused, so that its last words can be read.
         add("-action", "reboot=shutdown,shutdown=pause,panic=pause".to_owned());
         add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny".to_owned());
-        add("-kernel", KERNEL.to_owned());
-        add("-initrd", INITRD.to_owned());
-        add("-append", kernel_arguments(self.kvm));
+        if self.boots {
+            add("-kernel", KERNEL.to_owned());
+            add("-initrd", INITRD.to_owned());
+            add("-append", kernel_arguments(self.kvm));
+        } else {
+            // What it would boot is in its memory already.
+            add("-incoming", "defer".to_owned());
+        }
 
         add("-chardev", format!("socket,id=qmp,fd={{fd:{FD_QMP}}}"));
         add("-mon", "chardev=qmp,mode=control".to_owned());
@@ -105,6 +136,8 @@ impl CommandLine<'_> {
                 format!("virtserialport,bus=ports.0,nr={number},chardev=port{number},name={name}"),
             );
         }
+        // The guest reports the pages that it does not use, and the host gets them back.
+        add("-device", pci("virtio-balloon-pci,id=balloon,free-page-reporting=on", 6));
         add("-device", "vmgenid,guid=auto".to_owned());
         line
     }
@@ -147,6 +180,8 @@ mod tests {
             program: "/q",
             id,
             memory: 300 << 20,
+            file: None,
+            boots: true,
             cpus: 2,
             kvm,
             tap,
@@ -171,6 +206,7 @@ mod tests {
             "virtio-serial-pci",
             "virtserialport",
             "virtserialport",
+            "virtio-balloon-pci",
             "vmgenid",
         ];
         for (kvm, tap) in [(false, false), (false, true), (true, true)] {

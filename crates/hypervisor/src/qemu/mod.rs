@@ -12,22 +12,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_model::JailSpec;
+use cofferdam_model::{GuestMemory, JailSpec};
+use cofferdam_sys::trace::mark;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, watch};
 
-use self::command::CommandLine;
+use self::command::{CommandLine, Mapping};
 use self::qmp::{Qmp, QmpEvent};
 use crate::jail::Supervisor;
-use crate::{Capabilities, Hypervisor, StartedVm, Vm, VmConfig, VmError};
+use crate::{Backing, Capabilities, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
 
 /// How much of QEMU's standard error and of the console is kept as last words.
 const LAST_WORDS: usize = 4 << 10;
 
 /// How long QEMU may take to answer on QMP. It answers before the guest boots, in some 30 ms.
 const QMP_TIME: Duration = Duration::from_secs(20);
+
+/// How long saving may take: it writes less than a megabyte.
+const SAVE_TIME: Duration = Duration::from_secs(30);
+
+/// QMP's name for the file of a saved state.
+const STATE: &str = "state";
 
 /// The most threads of a worker: one for each virtual CPU and this many for disks and the rest.
 const EXTRA_THREADS: u64 = 80;
@@ -55,9 +62,16 @@ impl Hypervisor for Qemu {
     }
 
     async fn start(&self, config: VmConfig) -> Result<StartedVm, VmError> {
-        for path in [&config.program, &config.kernel, &config.initrd] {
-            File::open(path).map_err(file(path))?;
-        }
+        File::open(&config.program).map_err(file(&config.program))?;
+        let state = match &config.origin {
+            Origin::Boot { kernel, initrd } => {
+                for path in [kernel, initrd] {
+                    File::open(path).map_err(file(path))?;
+                }
+                None
+            }
+            Origin::Saved { state } => Some(File::open(state).map_err(file(state))?),
+        };
         let image = File::open(&config.image).map_err(file(&config.image))?;
         let writable = OpenOptions::new()
             .read(true)
@@ -79,6 +93,7 @@ impl Hypervisor for Qemu {
         fds.push(stderr_there.as_fd());
         let spec = self.jail_spec(&config);
         let (pid, supervisor) = Supervisor::start(&config.jail.helper, "jail", &spec, &fds).await?;
+        mark("jail");
         drop((agent_there, share_there, qmp_there, stderr_there, image, writable, config.tap));
 
         let words = Arc::new(Mutex::new(Vec::new()));
@@ -89,24 +104,75 @@ impl Hypervisor for Qemu {
         tokio::spawn(supervise(supervisor, killed, Arc::clone(&ended)));
         let mut vm = QemuVm { pid, qmp: None, stderr: words, ended: ended_seen, kill };
 
-        match tokio::time::timeout(QMP_TIME, Qmp::connect(tokio_stream(qmp)?)).await {
+        let connecting = async {
+            let (qmp, events) = Qmp::connect(tokio_stream(qmp)?).await.map_err(saving)?;
+            mark("hypervisor answers");
+            if let Some(state) = &state {
+                resume(&qmp, state).await.map_err(saving)?;
+            }
+            Ok::<_, VmError>((Arc::new(qmp), events))
+        };
+        let error = match tokio::time::timeout(QMP_TIME, connecting).await {
             Ok(Ok((qmp, events))) => {
-                let qmp = Arc::new(qmp);
                 vm.qmp = Some(Arc::clone(&qmp));
                 tokio::spawn(watch_events(events, qmp, Arc::clone(&vm.stderr), ended));
-                Ok(StartedVm { vm: Arc::new(vm), agent, share })
+                return Ok(StartedVm { vm: Arc::new(vm), agent, share });
             }
-            Ok(Err(_)) | Err(_) => {
-                vm.kill().await;
-                tokio::time::timeout(Duration::from_secs(1), stderr_done).await.ok();
-                let mut text = vm.last_words().await;
-                if text.is_empty() {
-                    text = vm.ended_now().unwrap_or_else(|| "it said nothing".to_owned());
-                }
-                Err(VmError::Died(text))
+            Ok(Err(error)) => error.to_string(),
+            Err(_elapsed) => "it did not answer".to_owned(),
+        };
+        vm.kill().await;
+        tokio::time::timeout(Duration::from_secs(1), stderr_done).await.ok();
+        let words = vm.last_words().await;
+        Err(VmError::Died(if words.is_empty() { vm.ended_now().unwrap_or(error) } else { words }))
+    }
+}
+
+/// Has QEMU go on from a saved state. All commands are on their way before the first is answered.
+async fn resume(qmp: &Qmp, state: &File) -> io::Result<()> {
+    let (shared, passed, begun) = tokio::join!(
+        keep_memory_out(qmp),
+        qmp.pass(STATE, state.as_fd()),
+        qmp.execute("migrate-incoming", json!({ "uri": format!("fd:{STATE}") })),
+    );
+    shared.and(passed).and(begun.map(drop))
+}
+
+/// The memory is a file already: it is no part of what is saved.
+async fn keep_memory_out(qmp: &Qmp) -> io::Result<()> {
+    let capabilities = json!([{ "capability": "x-ignore-shared", "state": true }]);
+    qmp.execute("migrate-set-capabilities", json!({ "capabilities": capabilities })).await.map(drop)
+}
+
+/// Has QEMU write its state, and waits until it has.
+async fn save(qmp: &Qmp, state: &File) -> io::Result<()> {
+    keep_memory_out(qmp).await?;
+    qmp.pass(STATE, state.as_fd()).await?;
+    qmp.execute("migrate", json!({ "uri": format!("fd:{STATE}") })).await?;
+    loop {
+        let answer = qmp.execute("query-migrate", json!({})).await?;
+        match answer["status"].as_str() {
+            Some("completed") => return Ok(()),
+            Some("failed" | "cancelled") => {
+                let reason = answer["error-desc"].as_str().unwrap_or("no reason given");
+                return Err(io::Error::other(reason.to_owned()));
             }
+            // Templates are made in the background: nobody waits for these milliseconds.
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
+}
+
+fn saving(error: io::Error) -> VmError {
+    VmError::Saving(error.to_string())
+}
+
+/// Everything of the command line that a clone must have in common with its template.
+#[must_use]
+pub fn layout(kvm: bool, memory: u64, cpus: u32) -> Vec<String> {
+    let (file, mac) = (Some(Mapping::Private), "");
+    CommandLine { program: "", id: "", memory, file, boots: true, cpus, kvm, tap: true, mac, ports: ["", ""] }
+        .build()
 }
 
 impl Qemu {
@@ -115,6 +181,12 @@ impl Qemu {
             program: &config.program.to_string_lossy(),
             id: &config.id,
             memory: config.memory,
+            file: match config.backing {
+                Backing::Anonymous => None,
+                Backing::Private(_) => Some(Mapping::Private),
+                Backing::Shared(_) => Some(Mapping::Shared),
+            },
+            boots: matches!(config.origin, Origin::Boot { .. }),
             cpus: config.cpus,
             kvm: self.kvm,
             tap: config.tap.is_some(),
@@ -124,10 +196,18 @@ impl Qemu {
         JailSpec {
             command: command.build(),
             root: config.jail.root.clone(),
-            files: vec![
-                (config.kernel.clone(), PathBuf::from(command::KERNEL)),
-                (config.initrd.clone(), PathBuf::from(command::INITRD)),
-            ],
+            files: match &config.origin {
+                Origin::Boot { kernel, initrd } => vec![
+                    (kernel.clone(), PathBuf::from(command::KERNEL)),
+                    (initrd.clone(), PathBuf::from(command::INITRD)),
+                ],
+                Origin::Saved { .. } => Vec::new(),
+            },
+            memory: match &config.backing {
+                Backing::Anonymous => None,
+                Backing::Private(path) => Some(GuestMemory { path: path.clone(), writable: false }),
+                Backing::Shared(path) => Some(GuestMemory { path: path.clone(), writable: true }),
+            },
             kvm: self.kvm,
             uid: config.jail.uid,
             threads: EXTRA_THREADS + u64::from(config.cpus),
@@ -164,6 +244,15 @@ impl Vm for QemuVm {
 
     fn ended_now(&self) -> Option<String> {
         self.ended.borrow().clone()
+    }
+
+    async fn save(&self, state: &Path) -> Result<(), VmError> {
+        let qmp = self.qmp.as_ref().ok_or_else(|| VmError::Saving("the VM does not run".to_owned()))?;
+        let target = File::create(state).map_err(file(state))?;
+        tokio::time::timeout(SAVE_TIME, save(qmp, &target))
+            .await
+            .map_err(|_elapsed| VmError::Saving("the hypervisor did not save its guest in time".to_owned()))?
+            .map_err(saving)
     }
 
     async fn last_words(&self) -> String {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
@@ -58,6 +59,16 @@ impl Qmp {
 
     /// Runs a command.
     pub async fn execute(&self, command: &str, arguments: Value) -> io::Result<Value> {
+        self.send(command, arguments, None).await
+    }
+
+    /// Gives QEMU a descriptor, which later commands name.
+    pub async fn pass(&self, name: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+        self.send("getfd", json!({ "fdname": name }), Some(fd)).await.map(drop)
+    }
+
+    /// Commands that are sent without waiting for one another are done in the order of the calls.
+    async fn send(&self, command: &str, arguments: Value, fd: Option<BorrowedFd<'_>>) -> io::Result<Value> {
         let lost = || io::Error::new(io::ErrorKind::BrokenPipe, "QMP connection lost");
         let (sender, answer) = oneshot::channel();
         let mut write = self.write.lock().await;
@@ -69,7 +80,15 @@ impl Qmp {
             id
         };
         let line = format!("{}\n", json!({ "execute": command, "arguments": arguments, "id": id }));
-        write.write_all(line.as_bytes()).await?;
+        let mut line = line.as_bytes();
+        if let Some(fd) = fd {
+            let stream: &UnixStream = write.as_ref();
+            let sent = stream
+                .async_io(Interest::WRITABLE, || cofferdam_sys::unix::send_with_fds(stream, line, &[fd]))
+                .await?;
+            line = &line[sent..];
+        }
+        write.write_all(line).await?;
         drop(write);
         answer.await.map_err(|_closed| lost())?.map_err(|text| io::Error::other(format!("{command}: {text}")))
     }

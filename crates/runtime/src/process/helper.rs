@@ -1,16 +1,13 @@
 //! Asking `cofferdam-oci`, the single-threaded helper that forks for us (see `cofferdam_model::HelperReply`).
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio as ChildStdio};
 
 use cofferdam_model::HelperReply;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::Serialize;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -79,14 +76,7 @@ pub(super) async fn ask(
 async fn send(socket: &mut UnixStream, text: &[u8], streams: &[OwnedFd]) -> io::Result<()> {
     let fds: Vec<BorrowedFd<'_>> = streams.iter().map(AsFd::as_fd).collect();
     let sent = socket
-        .async_io(Interest::WRITABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            if !fds.is_empty() {
-                ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-            }
-            Ok(rustix::net::sendmsg(&*socket, &[IoSlice::new(text)], &mut ancillary, SendFlags::NOSIGNAL)?)
-        })
+        .async_io(Interest::WRITABLE, || cofferdam_sys::unix::send_with_fds(&*socket, text, &fds))
         .await?;
     socket.write_all(&text[sent..]).await?;
     socket.shutdown().await

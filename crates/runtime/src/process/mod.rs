@@ -13,11 +13,13 @@
 
 mod cgroup;
 mod helper;
+mod park;
 pub mod reaper;
 mod streams;
 mod task;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,9 +27,10 @@ use async_trait::async_trait;
 use cofferdam_model::HelperCreate;
 
 use self::cgroup::ContainerCgroup;
+pub use self::park::Parked;
 use self::reaper::Reaper;
 use self::streams::Terminal;
-use self::task::{ProcessTask, Running, State};
+use self::task::{Gate, ProcessTask, Running, State};
 use crate::{CreateRequest, Error, Isolation, Process, Task};
 
 /// Creates containers as processes of this kernel.
@@ -46,54 +49,91 @@ pub struct ProcessIsolation {
 impl Isolation for ProcessIsolation {
     async fn create(&self, request: CreateRequest) -> Result<(Arc<dyn Task>, Process), Error> {
         let cgroup = ContainerCgroup::of_bundle(&request.bundle, &request.id)?;
-        let state = State {
-            oci_helper: self.oci_helper.clone(),
-            root: self.state_root.clone(),
-            id: request.id.clone(),
-            reaper: self.reaper.clone(),
-        };
-        let created = self.create_init(&request).await;
-        let (init, process) = match created {
-            Ok(created) => created,
-            Err(error) => {
-                cgroup.kill_and_remove().await.ok();
-                remove_directory(&self.state_root).ok();
-                return Err(error);
+        match self.create_init(&request, None).await {
+            Ok((init, process)) => {
+                Ok((ProcessTask::new(self.state(&request), cgroup, init, Gate::Libcontainer), process))
             }
-        };
-        Ok((ProcessTask::new(state, cgroup, init), process))
+            Err(error) => Err(self.undo(&cgroup, error).await),
+        }
     }
 }
 
 impl ProcessIsolation {
-    async fn create_init(&self, request: &CreateRequest) -> Result<(Running, Process), Error> {
+    /// Creates a container whose init process waits for orders: everything that containers of one kind have in
+    /// common. On failure nothing is left behind.
+    pub async fn park(&self, request: CreateRequest) -> Result<Parked, Error> {
+        let cgroup = ContainerCgroup::of_bundle(&request.bundle, &request.id)?;
+        let parking = async {
+            let (orders, theirs) = park::Orders::pair()?;
+            let (init, process) = self.create_init(&request, Some(theirs)).await?;
+            orders.parked(&self.state(&request)).await.map(|orders| (orders, init, process))
+        };
+        match parking.await {
+            Ok((orders, init, process)) => {
+                Ok(Parked::new(self.state(&request), cgroup, init, process, orders))
+            }
+            Err(error) => Err(self.undo(&cgroup, error).await),
+        }
+    }
+
+    fn state(&self, request: &CreateRequest) -> State {
+        State {
+            oci_helper: self.oci_helper.clone(),
+            root: self.state_root.clone(),
+            id: request.id.clone(),
+            reaper: self.reaper.clone(),
+        }
+    }
+
+    async fn create_init(
+        &self,
+        request: &CreateRequest,
+        orders: Option<OwnedFd>,
+    ) -> Result<(Running, Process), Error> {
         let asked = HelperCreate {
             id: request.id.clone(),
             bundle: request.bundle.clone(),
             state_root: self.state_root.clone(),
             terminal: request.terminal,
             cache: self.cache.clone(),
+            parked: orders.is_some(),
         };
-        start(&self.oci_helper, "create", &asked, request.terminal, request.stdin, &self.reaper).await
+        let stdio = StdioKind { terminal: request.terminal, stdin: request.stdin };
+        start(&self.oci_helper, "create", &asked, stdio, orders, &self.reaper).await
+    }
+
+    /// Removes what a failed creation left, and hands its error on.
+    async fn undo(&self, cgroup: &ContainerCgroup, error: Error) -> Error {
+        cgroup.kill_and_remove().await.ok();
+        remove_directory(&self.state_root).ok();
+        error
     }
 }
 
-/// Has the helper start a process, with a TTY or pipes.
+/// What standard streams a process gets.
+#[derive(Clone, Copy)]
+struct StdioKind {
+    terminal: bool,
+    stdin: bool,
+}
+
+/// Has the helper start a process, with a TTY or pipes; `more` is passed after them.
 async fn start(
     helper: &Path,
     verb: &str,
     request: &impl serde::Serialize,
-    terminal: bool,
-    stdin: bool,
+    stdio: StdioKind,
+    more: Option<OwnedFd>,
     reaper: &Reaper,
 ) -> Result<(Running, Process), Error> {
     let failed = |source| Error::Os { doing: "standard streams", source };
-    let (theirs, pipes) = if terminal {
+    let (mut theirs, pipes) = if stdio.terminal {
         (Vec::new(), None)
     } else {
-        let (theirs, ours) = streams::pipes(stdin).map_err(failed)?;
+        let (theirs, ours) = streams::pipes(stdio.stdin).map_err(failed)?;
         (theirs, Some(ours))
     };
+    theirs.extend(more);
     let started = helper::ask(helper, verb, request, theirs, reaper).await?;
     let terminal = started.master.map(Terminal::new).transpose().map_err(failed)?;
     let stdio = match (&terminal, pipes) {

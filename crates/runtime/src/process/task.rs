@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use cofferdam_model::{HelperExec, ProcessInfo, TaskInfo, WindowSize};
 use cofferdam_sys::process::ProcessHandle;
+use cofferdam_sys::trace::marks;
 
 use super::cgroup::ContainerCgroup;
 use super::reaper::{Exited, Reaper};
 use super::streams::Terminal;
-use super::{remove_directory, start};
+use super::{StdioKind, park, remove_directory, start};
 use crate::{Error, ExecRequest, Exit, Process, Task};
 
 /// libcontainer's socket in the container's state directory: who connects and closes it lets the init process go on.
@@ -38,11 +40,36 @@ pub(super) struct ProcessTask {
     state: State,
     cgroup: Arc<ContainerCgroup>,
     init: Running,
+    gate: Gate,
     execs: Mutex<HashMap<String, Running>>,
 }
 
+/// What holds the init process back until the start.
+pub(super) enum Gate {
+    /// libcontainer's socket.
+    Libcontainer,
+    /// The stream on which it got its orders.
+    Park(UnixStream),
+}
+
+/// Lets the init process pass libcontainer's gate.
+pub(super) fn open_gate(state: &State) -> Result<(), Error> {
+    let directory = state.root.join(&state.id);
+    let opened = cofferdam_sys::unix::connect(&directory, NOTIFY_SOCKET)
+        .and_then(|mut socket| socket.write_all(b"start container"));
+    opened.map_err(not_started)
+}
+
+fn not_started(source: io::Error) -> Error {
+    // A killed init process has closed its socket, though its exit may not have been collected yet.
+    if matches!(source.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::BrokenPipe) {
+        return Error::Finished;
+    }
+    Error::Os { doing: "starting the container", source }
+}
+
 impl ProcessTask {
-    pub(super) fn new(state: State, cgroup: ContainerCgroup, init: Running) -> Arc<Self> {
+    pub(super) fn new(state: State, cgroup: ContainerCgroup, init: Running, gate: Gate) -> Arc<Self> {
         let cgroup = Arc::new(cgroup);
         // Without a PID namespace of their own nothing ends the others when the init process ends.
         let (exited, left) = (init.exited.clone(), Arc::clone(&cgroup));
@@ -52,7 +79,7 @@ impl ProcessTask {
                 tracing::warn!(%error, "processes of the ended container");
             }
         });
-        Arc::new(Self { state, cgroup, init, execs: Mutex::default() })
+        Arc::new(Self { state, cgroup, init, gate, execs: Mutex::default() })
     }
 
     fn execs(&self) -> MutexGuard<'_, HashMap<String, Running>> {
@@ -75,17 +102,10 @@ impl ProcessTask {
 impl Task for ProcessTask {
     async fn start(&self) -> Result<(), Error> {
         self.is_live()?;
-        let directory = self.state.root.join(&self.state.id);
-        let notify = || -> io::Result<()> {
-            cofferdam_sys::unix::connect(&directory, NOTIFY_SOCKET)?.write_all(b"start container")
-        };
-        notify().map_err(|source| {
-            // A killed init process has closed its socket, though its exit may not have been collected yet.
-            if source.kind() == io::ErrorKind::ConnectionRefused {
-                return Error::Finished;
-            }
-            Error::Os { doing: "starting the container", source }
-        })
+        match &self.gate {
+            Gate::Libcontainer => open_gate(&self.state),
+            Gate::Park(stream) => park::go(stream).map_err(not_started),
+        }
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<Process, Error> {
@@ -100,8 +120,8 @@ impl Task for ProcessTask {
             &self.state.oci_helper,
             "exec",
             &asked,
-            request.terminal,
-            request.stdin,
+            StdioKind { terminal: request.terminal, stdin: request.stdin },
+            None,
             &self.state.reaper,
         )
         .await?;
@@ -179,7 +199,7 @@ impl Task for ProcessTask {
     }
 
     async fn info(&self) -> TaskInfo {
-        TaskInfo { oom_killed: self.cgroup.oom_killed(), vm: None }
+        TaskInfo { oom_killed: self.cgroup.oom_killed(), marks: marks(), ..TaskInfo::default() }
     }
 
     async fn delete(&self) -> Result<(), Error> {

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
-use cofferdam_model::{RootfsSpec, Share, ShimSpec};
-use cofferdam_proto::GuestFile;
+use cofferdam_model::{NetworkSpec, RootfsSpec, Share, ShimSpec};
+use cofferdam_proto::{CreateContainer, GuestFile, Prepare, StreamIds};
 use serde_json::{Value, json};
 
 use super::guest_paths;
-use crate::Error;
+use crate::{CreateRequest, Error};
 
 /// The largest file that is sent along instead of being shared.
 const MAX_FILE: u64 = 256 << 10;
@@ -17,15 +17,16 @@ const MAX_FILE: u64 = 256 << 10;
 /// The container's control group in the guest.
 const GUEST_CGROUP: &str = "/container";
 
+/// What stands in the guest's specification for the program, which only [`CreateContainer`] names.
+const NO_PROGRAM: &str = "parked";
+
 /// What the guest gets, and what the host keeps of the specification.
 #[derive(Debug)]
 pub(super) struct GuestSpec {
-    /// The guest's specification.
-    pub text: String,
-    /// The hostname.
-    pub hostname: String,
-    /// Small files that go along.
-    pub files: Vec<GuestFile>,
+    /// What many containers have in common: the same bytes for each of them.
+    pub prepare: Prepare,
+    /// What is this container's own; its streams are still to be numbered.
+    pub create: CreateContainer,
     /// Bind mounts' sources that are served.
     pub shares: Vec<Share>,
     /// The host's control group of the VM worker process.
@@ -37,7 +38,7 @@ pub(super) struct GuestSpec {
 }
 
 impl GuestSpec {
-    pub(super) fn rewrite(text: &str, shim: &ShimSpec) -> Result<Self, Error> {
+    pub(super) fn rewrite(text: &str, shim: &ShimSpec, request: &CreateRequest) -> Result<Self, Error> {
         let mut spec: Value = serde_json::from_str(text)
             .map_err(|error| Error::Helper(format!("OCI specification: {error}")))?;
         let cgroup = spec["linux"]["cgroupsPath"]
@@ -59,8 +60,30 @@ impl GuestSpec {
             }
         }
         adapt(&mut spec);
-        Ok(Self { text: spec.to_string(), hostname, files, shares, cgroup, nano_cpus, cpu_shares })
+        let (args, env) = take_program(&mut spec["process"]);
+        let prepare = Prepare {
+            spec: spec.to_string(),
+            terminal: request.terminal,
+            stdin: request.stdin,
+            network: matches!(shim.network, NetworkSpec::Bridge(_)),
+            files: files.iter().map(|file| file.name.clone()).collect(),
+            share: !shares.is_empty(),
+        };
+        let create = CreateContainer { hostname, args, env, streams: StreamIds::default(), files };
+        Ok(Self { prepare, create, shares, cgroup, nano_cpus, cpu_shares })
     }
+}
+
+/// Takes out what only this container runs.
+fn take_program(process: &mut Value) -> (Vec<String>, Vec<String>) {
+    let strings = |value: &Value| {
+        let strings = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        strings.map(str::to_owned).collect()
+    };
+    let taken = (strings(&process["args"]), strings(&process["env"]));
+    process["args"] = json!([NO_PROGRAM]);
+    process["env"] = json!([]);
+    taken
 }
 
 /// Replaces the source of a bind mount by where the guest has it.
@@ -100,6 +123,9 @@ fn adapt(spec: &mut Value) {
     spec["root"]["path"] = json!("rootfs");
     if let Some(top) = spec.as_object_mut() {
         top.remove("hooks");
+        // The container's own: it comes later. Notes for whoever manages containers mean nothing to a guest.
+        top.remove("hostname");
+        top.remove("annotations");
     }
     if let Some(process) = spec["process"].as_object_mut() {
         process.remove("apparmorProfile");
@@ -138,7 +164,7 @@ fn adapt(spec: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_model::{ContainerId, Isolation, LogDriver, LogSpec, NetworkSpec};
+    use cofferdam_model::{ContainerId, Isolation, LogDriver, LogSpec};
 
     use super::*;
 
@@ -148,7 +174,7 @@ mod tests {
             instance: "test".parse().unwrap(),
             isolation: Isolation::Hyperv,
             log: LogSpec { driver: LogDriver::None, path: PathBuf::new() },
-            rootfs: RootfsSpec::Disks { image: PathBuf::from("/i"), writable },
+            rootfs: RootfsSpec::Disks { image: PathBuf::from("/i"), writable, blank: PathBuf::new() },
             network: NetworkSpec::None,
             vm: None,
             oci_helper: PathBuf::new(),
@@ -166,7 +192,8 @@ mod tests {
         let spec = json!({
             "hostname": "box",
             "root": { "path": "/somewhere" },
-            "process": { "apparmorProfile": "docker-default", "args": ["sh"] },
+            "process": { "apparmorProfile": "docker-default", "args": ["sh"], "env": ["A=b"] },
+            "annotations": { "a": "b" },
             "hooks": {},
             "unknown": 7,
             "mounts": [
@@ -181,20 +208,28 @@ mod tests {
                 "resources": { "cpu": { "quota": 50_000, "period": 100_000, "cpus": "7" }, "pids": { "limit": 5 } },
             },
         });
-        let guest = GuestSpec::rewrite(&spec.to_string(), &shim(data.join("rw.ext4"))).unwrap();
+        let request = CreateRequest { id: "c".into(), bundle: data.clone(), terminal: false, stdin: true };
+        let guest = GuestSpec::rewrite(&spec.to_string(), &shim(data.join("rw.ext4")), &request).unwrap();
         std::fs::remove_dir_all(&data).unwrap();
-        assert_eq!((guest.hostname.as_str(), guest.cgroup.as_str()), ("box", "/cofferdam-test/x"));
+        assert_eq!((guest.create.hostname.as_str(), guest.cgroup.as_str()), ("box", "/cofferdam-test/x"));
+        assert_eq!((guest.create.args, guest.create.env), (vec!["sh".to_owned()], vec!["A=b".to_owned()]));
+        assert!(guest.prepare.stdin && guest.prepare.share && !guest.prepare.network);
+        assert_eq!(guest.prepare.files, ["hosts"]);
         assert_eq!(guest.nano_cpus, Some(500_000_000));
-        assert_eq!(guest.files, [GuestFile { name: "hosts".into(), text: "127.0.0.1 localhost\n".into() }]);
+        assert_eq!(
+            guest.create.files,
+            [GuestFile { name: "hosts".into(), text: "127.0.0.1 localhost\n".into() }]
+        );
         let shared = |source: &str, read_only| Share { source: source.into(), read_only };
         assert_eq!(guest.shares, [shared("/srv", true), shared("/srv/hosts", false)]);
-        let text: Value = serde_json::from_str(&guest.text).unwrap();
+        let text: Value = serde_json::from_str(&guest.prepare.spec).unwrap();
         assert_eq!(text["mounts"][0]["source"], "proc");
         assert_eq!(text["mounts"][1]["source"], "/run/cofferdam/files/hosts");
         assert_eq!(text["mounts"][3]["source"], "/run/cofferdam/shares/1");
         assert_eq!(text["linux"]["namespaces"], json!([{ "type": "pid" }]));
         assert_eq!(text["linux"]["resources"]["cpu"], json!({ "quota": 50_000, "period": 100_000 }));
         assert_eq!((&text["unknown"], &text["hooks"]), (&json!(7), &Value::Null));
-        assert_eq!(text["process"], json!({ "args": ["sh"] }));
+        assert_eq!(text["process"], json!({ "args": ["parked"], "env": [] }));
+        assert_eq!((&text["hostname"], &text["annotations"]), (&Value::Null, &Value::Null));
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! VmIsolation::create
-//!   1 rewrite the OCI specification for the guest                        (guest_spec)
-//!   2 cgroup, user name, share server, jailed VM worker process          (worker)
-//!   3 wait for the agent's Hello: the guest has booted
-//!   4 Adopt (entropy, clock, hostname, address) and Create               (task, link)
+//!   1 rewrite the OCI specification for the guest: what many containers share, and what is this one's (guest_spec)
+//!   2 choose how to start: image template, template, boot; make the disk                              (start)
+//!   3 cgroup, user name, share server, jailed VM worker process                                       (worker)
+//!   4 wait for the agent's Hello when the guest boots; a clone has said it long ago
+//!   5 Adopt (entropy, clock, address), Prepare unless the template has done it, Create                (task, link)
 //! ```
+//!
+//! When a clone does not come to life the next way is tried, down to a boot. [`template`] makes templates.
 //!
 //! **Pause freezes the container in the guest**, not the VM: `top`, `kill` and `delete` must work on a paused
 //! container as they do at the process level, and those need an agent that answers. The guest kernel's idle loop
@@ -18,7 +21,9 @@
 
 mod guest_spec;
 pub mod link;
+mod start;
 mod task;
+pub mod template;
 mod worker;
 
 use std::os::fd::OwnedFd;
@@ -27,19 +32,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use cofferdam_hypervisor::Vm;
-use cofferdam_model::{NetworkSpec, ShimSpec, VmInfo, VmSpec, bundle, random_hex};
+use cofferdam_model::{NetworkSpec, RootfsSpec, ShimSpec, VmInfo, VmSpec, VmStart, bundle, random_hex};
 use cofferdam_proto::{Adopt, CreateContainer, GuestNetwork, Hello, Message, Request, Response, StreamIds};
+use cofferdam_sys::trace::mark;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use self::guest_spec::GuestSpec;
 use self::link::Link;
+use self::start::{Disks, Start};
 use self::task::VmTask;
-use self::worker::Worker;
+use self::worker::{Group, Worker, WorkerSpec, mac_of};
 use crate::{CreateRequest, Error, Isolation, Process, Task};
 
 /// How long a guest may take to boot. Emulated on a busy host it was seen to take 15 seconds.
 const BOOT_TIME: Duration = Duration::from_secs(90);
+
+/// How long a clone may take to show that it lives.
+const ADOPT_TIME: Duration = Duration::from_secs(20);
 
 /// Creates containers in utility VMs.
 pub struct VmIsolation {
@@ -58,66 +68,162 @@ impl VmIsolation {
 #[async_trait]
 impl Isolation for VmIsolation {
     async fn create(&self, request: CreateRequest) -> Result<(Arc<dyn Task>, Process), Error> {
-        let vm = self.spec.vm.clone().ok_or_else(|| Error::Hypervisor("no VM is specified".to_owned()))?;
+        let vm = self.spec.vm.as_ref().ok_or_else(|| Error::Hypervisor("no VM is specified".to_owned()))?;
         let path = request.bundle.join(bundle::OCI_SPEC);
         let text = std::fs::read_to_string(&path).map_err(|source| Error::Path { path, source })?;
-        let guest = GuestSpec::rewrite(&text, &self.spec)?;
+        let guest = GuestSpec::rewrite(&text, &self.spec, &request)?;
         let tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (worker, agent) = Worker::start(&self.spec, &vm, &guest, &request.bundle, tap).await?;
+        let RootfsSpec::Disks { image, writable, blank } = &self.spec.rootfs else {
+            return Err(Error::Hypervisor("a VM needs disks, not an overlay".to_owned()));
+        };
+        let disks = Disks { image, writable, blank, is_new: !writable.exists() };
+        let (starts, wanted) = Start::possible(vm, &guest, &disks);
+        if let Some(order) = &wanted {
+            order.write(&self.spec, &request.bundle)?;
+        }
+        let mut reason = match &vm.start {
+            VmStart::Boot { reason } => reason.clone(),
+            VmStart::Clone(_) => String::new(),
+        };
+        for start in starts {
+            disks.make(&start)?;
+            mark("disk");
+            let attempt = Attempt {
+                spec: &self.spec,
+                vm,
+                guest: &guest,
+                disks: &disks,
+                start: &start,
+                reason: &reason,
+                template_wanted: wanted.is_some(),
+            };
+            let tap = tap.as_ref().map(OwnedFd::try_clone).transpose();
+            let tap = tap.map_err(|source| Error::Os { doing: "TAP device", source })?;
+            match attempt.run(&request, tap).await {
+                // The VM is at fault, not what was asked of it: a boot may do where a clone did not.
+                Err(error @ (Error::Hypervisor(_) | Error::Agent(_))) if !matches!(start, Start::Boot) => {
+                    tracing::warn!(id = %self.spec.id, how = start.name(), "cannot start the VM this way: {error}");
+                    reason = format!("{} failed: {error}", start.name());
+                    disks.discard_new();
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(Error::Hypervisor("there is no way to start the VM".to_owned()))
+    }
+}
+
+/// One try at starting a container's VM.
+struct Attempt<'a> {
+    spec: &'a ShimSpec,
+    vm: &'a VmSpec,
+    guest: &'a GuestSpec,
+    disks: &'a Disks<'a>,
+    start: &'a Start,
+    reason: &'a str,
+    template_wanted: bool,
+}
+
+impl Attempt<'_> {
+    /// On failure nothing of the VM is left.
+    async fn run(
+        &self,
+        request: &CreateRequest,
+        tap: Option<OwnedFd>,
+    ) -> Result<(Arc<dyn Task>, Process), Error> {
+        let (origin, backing) = self.start.origin(self.vm);
+        let (worker, agent) = Worker::start(WorkerSpec {
+            name: self.spec.id.as_str(),
+            vm: self.vm,
+            origin,
+            backing,
+            image: self.disks.image,
+            writable: self.disks.writable,
+            tap,
+            mac: mac_of(&self.spec.network),
+            group: Group {
+                name: &self.guest.cgroup,
+                nano_cpus: self.guest.nano_cpus,
+                cpu_shares: self.guest.cpu_shares,
+            },
+            work: &request.bundle,
+            oci_helper: &self.spec.oci_helper,
+            shares: &self.guest.shares,
+        })
+        .await?;
+        mark("hypervisor runs");
         let worker = Arc::new(worker);
-        let created = self.create_in(&worker, &vm, guest, &request, agent).await;
+        let created = self.create_in(&worker, request, agent).await;
         if created.is_err() {
             worker.end().await;
         }
         created
     }
-}
 
-impl VmIsolation {
     /// Waits for the guest and creates the container in it.
     async fn create_in(
         &self,
         worker: &Arc<Worker>,
-        vm: &VmSpec,
-        guest: GuestSpec,
         request: &CreateRequest,
         agent: UnixStream,
     ) -> Result<(Arc<dyn Task>, Process), Error> {
         let (read, write) = agent.into_split();
         let (link, mut messages) = Link::start(read, write);
-        let hello = greet(&*worker.vm, &mut messages).await?;
+        let kernel = match self.start.template() {
+            Some(template) => template.record.kernel.clone(),
+            None => marked("guest has booted", greet(&*worker.vm, &mut messages)).await?.kernel,
+        };
         let info = VmInfo {
             hypervisor: worker.vm.version(),
-            accelerator: if vm.kvm { "kvm" } else { "tcg" }.to_owned(),
-            guest_kernel: hello.kernel,
+            accelerator: accelerator(self.vm.kvm).to_owned(),
+            guest_kernel: kernel,
             worker_pid: worker.vm.pid(),
-            worker_uid: vm.uid,
-            worker_user: vm.user.clone(),
+            worker_uid: self.vm.uid,
+            worker_user: self.vm.user.clone(),
+            memory: self.vm.memory,
+            cpus: self.vm.cpus,
+            start: self.start.name().to_owned(),
+            start_reason: self.reason.to_owned(),
+            template: self.start.template().map(|template| template.record.key.clone()).unwrap_or_default(),
         };
-        let task = VmTask::serve(link, messages, Arc::clone(worker), info);
-        let (ids, stdio) = task.connect(request.terminal, request.stdin);
+        let task = VmTask::serve(link, messages, Arc::clone(worker), info, self.template_wanted);
+        let (streams, stdio) = task.connect(request.terminal, request.stdin);
         let adopt = Request::Adopt(Adopt {
             clock_nanos: now(),
             seed: random_hex(64),
-            hostname: guest.hostname.clone(),
             network: guest_network(&self.spec.network),
         });
-        let create = Request::Create(Box::new(CreateContainer {
-            id: request.id.clone(),
-            spec: guest.text,
-            terminal: request.terminal,
-            streams: ids,
-            share: !guest.shares.is_empty(),
-            files: guest.files,
-        }));
-        // Both at once: the agent does them in order, and the second need not wait for the first one's answer.
-        let (adopted, created) = tokio::join!(task.ask(adopt), task.ask(create));
-        adopted?;
-        match created? {
+        let create = Request::Create(Box::new(CreateContainer { streams, ..self.guest.create.clone() }));
+        let prepare = async {
+            match self.start {
+                Start::ImageClone(_) => Ok(Response::Done),
+                _ => task.ask(Request::Prepare(Box::new(self.guest.prepare.clone()))).await,
+            }
+        };
+        // All at once: the agent does them in order, and none waits for the answer to the one before. Whoever does not
+        // answer the first has not come to life.
+        let (_, _, created) = tokio::try_join!(
+            marked("guest has its identity", task.ask_within(adopt, ADOPT_TIME)),
+            marked("container is prepared", prepare),
+            marked("container is created", task.ask(create)),
+        )?;
+        match created {
             Response::Process { pid } => Ok((task, Process { pid, stdio })),
             _ => Err(unexpected()),
         }
     }
+}
+
+/// Waits for `work`, and notes when it was done.
+async fn marked<T>(what: &'static str, work: impl Future<Output = T>) -> T {
+    let result = work.await;
+    mark(what);
+    result
+}
+
+/// QEMU's word.
+fn accelerator(kvm: bool) -> &'static str {
+    if kvm { "kvm" } else { "tcg" }
 }
 
 /// Waits for the agent's first message.

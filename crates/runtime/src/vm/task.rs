@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use cofferdam_model::{ProcessInfo, TaskInfo, VmInfo, WindowSize};
 use cofferdam_proto::{EndedBy, Event, ExecProcess, Message, Request, Response, StreamIds};
+use cofferdam_sys::trace::marks;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -34,6 +35,7 @@ pub(super) struct VmTask {
     link: Link,
     worker: Arc<Worker>,
     info: VmInfo,
+    template_wanted: bool,
     numbers: StreamNumbers,
     next_request: AtomicU64,
     oom_killed: AtomicBool,
@@ -56,11 +58,13 @@ impl VmTask {
         messages: mpsc::Receiver<Message>,
         worker: Arc<Worker>,
         info: VmInfo,
+        template_wanted: bool,
     ) -> Arc<Self> {
         let task = Arc::new(Self {
             link,
             worker,
             info,
+            template_wanted,
             numbers: StreamNumbers::new(),
             next_request: AtomicU64::new(1),
             oom_killed: AtomicBool::new(false),
@@ -97,7 +101,7 @@ impl VmTask {
         self.ask_within(request, ANSWER_TIME).await
     }
 
-    async fn ask_within(&self, request: Request, limit: Duration) -> Answer {
+    pub(super) async fn ask_within(&self, request: Request, limit: Duration) -> Answer {
         let id = self.next_request.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         {
@@ -307,13 +311,16 @@ impl Task for VmTask {
     }
 
     async fn info(&self) -> TaskInfo {
-        if !self.oom_killed.load(Ordering::Relaxed) && self.is_running("").is_ok() {
-            let asked = self.ask_within(Request::OomKilled, Duration::from_secs(2)).await;
-            if matches!(asked, Ok(Response::OomKilled(true))) || self.worker.oom_killed() {
-                self.oom_killed.store(true, Ordering::Relaxed);
-            }
+        // The guest says so with each exit; here only the host's own killer is asked.
+        if self.worker.oom_killed() {
+            self.oom_killed.store(true, Ordering::Relaxed);
         }
-        TaskInfo { oom_killed: self.oom_killed.load(Ordering::Relaxed), vm: Some(self.info.clone()) }
+        TaskInfo {
+            oom_killed: self.oom_killed.load(Ordering::Relaxed),
+            vm: Some(self.info.clone()),
+            template_wanted: self.template_wanted,
+            marks: marks(),
+        }
     }
 
     async fn delete(&self) -> Result<(), Error> {

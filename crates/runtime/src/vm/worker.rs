@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use cofferdam_hypervisor::jail::Supervisor;
 use cofferdam_hypervisor::qemu::{self, Qemu};
-use cofferdam_hypervisor::{Hypervisor, JailConfig, Vm, VmConfig};
-use cofferdam_model::{NetworkSpec, RootfsSpec, ShareSpec, ShimSpec, VmSpec, bundle};
+use cofferdam_hypervisor::{Backing, Hypervisor, JailConfig, Origin, Vm, VmConfig};
+use cofferdam_model::{NetworkSpec, Share, ShareSpec, VmSpec, bundle};
 use cofferdam_proto::{AGENT_PORT, SHARE_PORT};
 use cofferdam_sys::cgroup::{Cgroup, CgroupError, Limits};
 use cofferdam_sys::userdb::{Paths, UserDb};
 use tokio::net::UnixStream;
 
-use super::guest_spec::GuestSpec;
 use crate::Error;
 
 /// Beside the bundle's files: where the share server mounts its root, in its own mount namespace.
@@ -26,6 +25,52 @@ const NO_MAC: &str = "02:42:00:00:00:00";
 
 /// Threads of the worker process that the cgroup allows, beside one for each virtual CPU.
 const THREADS: i64 = 96;
+
+/// What to start a VM with.
+pub(super) struct WorkerSpec<'a> {
+    /// What its process's command line shows: the container's ID, or a template's key.
+    pub name: &'a str,
+    /// The VM.
+    pub vm: &'a VmSpec,
+    /// How it comes to run.
+    pub origin: Origin,
+    /// Where its memory is.
+    pub backing: Backing,
+    /// The first disk.
+    pub image: &'a Path,
+    /// The second disk.
+    pub writable: &'a Path,
+    /// Its network.
+    pub tap: Option<OwnedFd>,
+    /// Its network card's address.
+    pub mac: String,
+    /// The control group and the container's share of the processors.
+    pub group: Group<'a>,
+    /// A directory for mount points.
+    pub work: &'a Path,
+    /// The `cofferdam-oci` helper.
+    pub oci_helper: &'a Path,
+    /// Bind mounts to serve.
+    pub shares: &'a [Share],
+}
+
+/// A VM worker process's control group.
+pub(super) struct Group<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// CPU time per second in nanoseconds.
+    pub nano_cpus: Option<u64>,
+    /// Relative weight.
+    pub cpu_shares: Option<u64>,
+}
+
+/// The MAC address in a VM's network.
+pub(super) fn mac_of(network: &NetworkSpec) -> String {
+    match network {
+        NetworkSpec::Bridge(bridge) => bridge.mac.clone(),
+        NetworkSpec::None | NetworkSpec::Host => NO_MAC.to_owned(),
+    }
+}
 
 /// The host's side of a VM.
 pub(super) struct Worker {
@@ -40,49 +85,36 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts the VM; returns the host's end of its agent's port.
-    pub(super) async fn start(
-        shim: &ShimSpec,
-        vm: &VmSpec,
-        guest: &GuestSpec,
-        bundle: &Path,
-        tap: Option<OwnedFd>,
-    ) -> Result<(Self, UnixStream), Error> {
-        let RootfsSpec::Disks { image, writable } = &shim.rootfs else {
-            return Err(Error::Hypervisor("a VM needs disks, not an overlay".to_owned()));
-        };
-        let root = bundle.join(bundle::ROOTFS);
+    pub(super) async fn start(spec: WorkerSpec<'_>) -> Result<(Self, UnixStream), Error> {
+        let vm = spec.vm;
+        let root = spec.work.join(bundle::ROOTFS);
         std::fs::create_dir_all(&root).map_err(|source| Error::Path { path: root.clone(), source })?;
-        let cgroup = make_cgroup(vm, guest).map_err(|error| Error::Hypervisor(error.to_string()))?;
+        let cgroup = make_cgroup(vm, &spec.group).map_err(|error| Error::Hypervisor(error.to_string()))?;
         // A name is for the eyes only: the VM runs without it.
         if let Err(error) = UserDb::detect(&Paths::default()).publish(&vm.user, vm.uid) {
             tracing::warn!(user = vm.user, %error, "user name not published");
         }
-        let mac = match &shim.network {
-            NetworkSpec::Bridge(bridge) => bridge.mac.clone(),
-            NetworkSpec::None | NetworkSpec::Host => NO_MAC.to_owned(),
-        };
         let config = VmConfig {
-            id: shim.id.to_string(),
+            id: spec.name.to_owned(),
             program: vm.hypervisor.clone(),
-            kernel: vm.kernel.clone(),
-            initrd: vm.initrd.clone(),
+            origin: spec.origin,
             memory: vm.memory,
+            backing: spec.backing,
             cpus: vm.cpus,
             kvm: vm.kvm,
-            image: image.clone(),
-            writable: writable.clone(),
-            tap,
-            mac,
+            image: spec.image.to_owned(),
+            writable: spec.writable.to_owned(),
+            tap: spec.tap,
+            mac: spec.mac,
             jail: JailConfig {
-                helper: shim.oci_helper.clone(),
+                helper: spec.oci_helper.to_owned(),
                 uid: vm.uid,
                 root,
-                cgroup: guest.cgroup.clone(),
+                cgroup: spec.group.name.to_owned(),
             },
         };
-        let hypervisor = Qemu { kvm: vm.kvm, ports: [AGENT_PORT, SHARE_PORT] };
         let user = (vm.user.clone(), vm.uid);
-        let started = match hypervisor.start(config).await {
+        let started = match hypervisor(vm.kvm).start(config).await {
             Ok(started) => started,
             Err(error) => {
                 clean(&cgroup, &user);
@@ -97,8 +129,8 @@ impl Worker {
             ended: tokio::sync::Mutex::new(false),
         };
         let connected = async {
-            if !guest.shares.is_empty() {
-                serve_shares(shim, guest, bundle, started.share.as_fd()).await?;
+            if !spec.shares.is_empty() {
+                serve_shares(spec.oci_helper, spec.shares, spec.work, started.share.as_fd()).await?;
             }
             let failed = |source| Error::Os { doing: "agent's port", source };
             started.agent.set_nonblocking(true).map_err(failed)?;
@@ -135,6 +167,11 @@ impl Worker {
     }
 }
 
+/// The hypervisor.
+pub(super) fn hypervisor(kvm: bool) -> Qemu {
+    Qemu { kvm, ports: [AGENT_PORT, SHARE_PORT] }
+}
+
 fn clean(cgroup: &Cgroup, (user, uid): &(String, u32)) {
     if let Err(error) = cgroup.kill(Duration::from_secs(5)).and_then(|()| cgroup.delete()) {
         tracing::warn!(%error, "cgroup of the VM worker process");
@@ -145,13 +182,13 @@ fn clean(cgroup: &Cgroup, (user, uid): &(String, u32)) {
 }
 
 /// The control group: the guest's memory plus what QEMU needs itself, and the container's share of the processors.
-fn make_cgroup(vm: &VmSpec, guest: &GuestSpec) -> Result<Cgroup, CgroupError> {
-    let cgroup = Cgroup::named(&guest.cgroup)?;
+fn make_cgroup(vm: &VmSpec, group: &Group<'_>) -> Result<Cgroup, CgroupError> {
+    let cgroup = Cgroup::named(group.name)?;
     cgroup.create()?;
     let limits = Limits {
         memory: Some(vm.memory.saturating_add(qemu::memory_overhead(vm.kvm))),
-        nano_cpus: guest.nano_cpus,
-        cpu_shares: guest.cpu_shares,
+        nano_cpus: group.nano_cpus,
+        cpu_shares: group.cpu_shares,
         pids: Some(THREADS + i64::from(vm.cpus)),
         ..Limits::default()
     };
@@ -164,15 +201,15 @@ fn make_cgroup(vm: &VmSpec, guest: &GuestSpec) -> Result<Cgroup, CgroupError> {
 
 /// Starts the process that serves the container's bind mounts. It ends when the port closes, with the VM.
 async fn serve_shares(
-    shim: &ShimSpec,
-    guest: &GuestSpec,
-    bundle: &Path,
+    oci_helper: &Path,
+    shares: &[Share],
+    work: &Path,
     port: std::os::fd::BorrowedFd<'_>,
 ) -> Result<(), Error> {
-    let root = bundle.join(SHARES);
+    let root = work.join(SHARES);
     std::fs::create_dir_all(&root).map_err(|source| Error::Path { path: root.clone(), source })?;
-    let spec = ShareSpec { root, shares: guest.shares.clone() };
-    Supervisor::start(&shim.oci_helper, "share", &spec, &[port])
+    let spec = ShareSpec { root, shares: shares.to_vec() };
+    Supervisor::start(oci_helper, "share", &spec, &[port])
         .await
         .map(drop)
         .map_err(|error| Error::Hypervisor(format!("bind mounts: {error}")))

@@ -1,0 +1,156 @@
+//! How a container's VM can come to run, and the disk it begins with.
+//!
+//! | | needs | what is left to do in the guest |
+//! |---|---|---|
+//! | image clone | a template of this image, prepared for containers of this kind; a disk that was never used; no bind mounts | identity, network, program |
+//! | clone | a template | all that, and the root file system and the container |
+//! | boot | | all that, and a kernel's start |
+
+use std::path::Path;
+
+use cofferdam_hypervisor::template::{Template, Templates, key_of};
+use cofferdam_hypervisor::{Backing, Origin};
+use cofferdam_model::{ImageOrder, ShimSpec, TemplateOrder, VmSpec, VmStart, bundle};
+use cofferdam_proto::Prepare;
+
+use super::guest_spec::GuestSpec;
+use crate::Error;
+
+/// One way.
+pub(super) enum Start {
+    /// A clone of a template that holds the image, mounted, and the container, prepared.
+    ImageClone(Template),
+    /// A clone of a template that has booted.
+    Clone(Template),
+    /// From the kernel.
+    Boot,
+}
+
+impl Start {
+    /// All that are possible here, the best first; and the image template that is missing, if there could be one.
+    pub(super) fn possible(vm: &VmSpec, guest: &GuestSpec, disks: &Disks<'_>) -> (Vec<Self>, Option<Wanted>) {
+        let VmStart::Clone(source) = &vm.start else { return (vec![Self::Boot], None) };
+        let templates = Templates::of(source);
+        let mut starts = Vec::new();
+        let mut wanted = None;
+        // The image is known by its name, which is its ID: files under that name never change. A share's server
+        // cannot be saved with the VM that it serves.
+        if disks.is_new && !guest.prepare.share {
+            let image = disks.image.file_name().map(|name| name.to_string_lossy());
+            let key = key_of(&(&source.base, image, &guest.prepare));
+            match templates.find(&key) {
+                Some(template) => starts.push(Self::ImageClone(template)),
+                None => wanted = Some(Wanted { key, prepare: guest.prepare.clone() }),
+            }
+        }
+        match templates.find(&source.base) {
+            Some(template) => starts.push(Self::Clone(template)),
+            // What it would be cloned from is gone.
+            None => wanted = None,
+        }
+        starts.push(Self::Boot);
+        (starts, wanted)
+    }
+
+    /// As `inspect` shows it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::ImageClone(_) => "image-clone",
+            Self::Clone(_) => "clone",
+            Self::Boot => "boot",
+        }
+    }
+
+    pub(super) fn template(&self) -> Option<&Template> {
+        match self {
+            Self::ImageClone(template) | Self::Clone(template) => Some(template),
+            Self::Boot => None,
+        }
+    }
+
+    /// What the hypervisor is told.
+    pub(super) fn origin(&self, vm: &VmSpec) -> (Origin, Backing) {
+        match self.template() {
+            Some(template) => {
+                (Origin::Saved { state: template.state() }, Backing::Private(template.memory()))
+            }
+            None => (boot(vm), Backing::Anonymous),
+        }
+    }
+}
+
+/// A kernel's start.
+pub(super) fn boot(vm: &VmSpec) -> Origin {
+    Origin::Boot { kernel: vm.kernel.clone(), initrd: vm.initrd.clone() }
+}
+
+/// An image template that does not exist.
+pub(super) struct Wanted {
+    key: String,
+    prepare: Prepare,
+}
+
+impl Wanted {
+    /// Leaves the order for it in the bundle.
+    pub(super) fn write(&self, shim: &ShimSpec, directory: &Path) -> Result<(), Error> {
+        let path = directory.join(bundle::TEMPLATE_ORDER);
+        let failed = |source: std::io::Error| Error::Path { path: path.clone(), source };
+        let (Some(vm), cofferdam_model::RootfsSpec::Disks { image, blank, .. }) = (&shim.vm, &shim.rootfs)
+        else {
+            return Ok(());
+        };
+        let order = TemplateOrder {
+            key: self.key.clone(),
+            vm: vm.clone(),
+            oci_helper: shim.oci_helper.clone(),
+            // The daemon's to say.
+            cgroup: String::new(),
+            work: std::path::PathBuf::new(),
+            image: Some(ImageOrder {
+                image: image.clone(),
+                blank: blank.clone(),
+                prepare: serde_json::to_value(&self.prepare).map_err(|error| failed(error.into()))?,
+            }),
+        };
+        let text = serde_json::to_vec(&order).map_err(|error| failed(error.into()))?;
+        std::fs::write(&path, text).map_err(failed)
+    }
+}
+
+/// A container's two disks.
+pub(super) struct Disks<'a> {
+    /// The image.
+    pub image: &'a Path,
+    /// The container's own.
+    pub writable: &'a Path,
+    /// What it begins as.
+    pub blank: &'a Path,
+    /// Whether it never existed before this start.
+    pub is_new: bool,
+}
+
+impl Disks<'_> {
+    /// Makes the container's own disk as this way to start wants it, unless it exists.
+    pub(super) fn make(&self, start: &Start) -> Result<(), Error> {
+        if self.writable.exists() {
+            return Ok(());
+        }
+        let from = match start {
+            Start::ImageClone(template) => template.disk(),
+            Start::Clone(_) | Start::Boot => self.blank.to_owned(),
+        };
+        // Under its own name it is complete, whatever happens meanwhile.
+        let scratch = self.writable.with_extension("new");
+        std::fs::remove_file(&scratch).ok();
+        cofferdam_sys::disk::copy_sparse(&from, &scratch)
+            .and_then(|_| std::fs::rename(&scratch, self.writable))
+            .map_err(|source| Error::Path { path: self.writable.to_owned(), source })
+    }
+
+    /// Removes the disk that a failed start has made: the next one may want another.
+    pub(super) fn discard_new(&self) {
+        if self.is_new {
+            std::fs::remove_file(self.writable).ok();
+        }
+    }
+}
