@@ -3,6 +3,9 @@
 //! The kernel is the distribution's package, downloaded and unpacked, never installed. Its modules that a VM needs,
 //! the agent and `cofferdam-oci` (both static) become the initial RAM disk. What is up to date is left alone: with a
 //! kernel already fetched, no network is needed (`--update` looks for a newer one).
+//!
+//! `--build` compiles a smaller kernel as well, in `target/guest-trimmed/`. Once it is there, its initial RAM disk is
+//! kept up to date too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,15 +19,17 @@ mod apt;
 mod cpio;
 mod distribution;
 mod modules;
+mod progress;
+mod trimmed;
 
 /// What the guest's programs are built for.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// What it takes.
-const FLAGS: [&str; 2] = ["--update", "--dev"];
+const FLAGS: [&str; 3] = ["--update", "--dev", "--build"];
 
-/// Fetches and builds what is missing or old. `--update` looks for a newer kernel package; `--dev` builds the
-/// guest's programs without optimisation.
+/// Fetches and builds what is missing or old. `--update` looks for newer packages; `--dev` builds the guest's programs
+/// without optimisation; `--build` compiles the trimmed kernel.
 pub fn guest(args: Vec<String>) -> Result<()> {
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
     if let Some(unknown) = args.iter().find(|arg| !FLAGS.contains(&arg.as_str())) {
@@ -34,7 +39,19 @@ pub fn guest(args: Vec<String>) -> Result<()> {
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     let release = distribution::kernel(&directory, has("--update"))?;
     let programs = build_programs(has("--dev"))?;
-    finish(&directory, &release, &programs)
+    finish(&directory, &release, &programs)?;
+
+    let directory = target().join("guest-trimmed");
+    if has("--build") {
+        trimmed::build(&directory, has("--update"))?;
+    }
+    if let Some((release, old)) = trimmed::present(&directory) {
+        finish(&directory, &release, &programs)?;
+        if old {
+            println!("guest: kernel {release} is older than its configuration: cargo xtask guest --build");
+        }
+    }
+    Ok(())
 }
 
 /// Writes the initial RAM disk that belongs to a directory's kernel, unless it is there.
