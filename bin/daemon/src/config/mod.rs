@@ -54,6 +54,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// What everything on the host is named after.
     pub instance: Instance,
+    /// Where the utility VMs' kernel and initial RAM disk are, when they are not where they are looked for.
+    pub guest: Option<PathBuf>,
 }
 
 /// The default network's bridge.
@@ -165,6 +167,7 @@ impl Config {
             dns_search: flags.dns_search,
             insecure_registries: flags.insecure_registries,
             instance,
+            guest: flags.guest.map(guest_directory).transpose()?,
         })
     }
 
@@ -202,6 +205,16 @@ fn absolute(
     std::fs::canonicalize(&path).or_else(|_not_there_yet| std::path::absolute(&path)).map_err(|_unusable| {
         ConfigError::Value { flag, value: path.display().to_string(), reason: "cannot be made absolute" }
     })
+}
+
+/// Refused at once when it is not one: a daemon told where the guest is has no other to fall back on.
+fn guest_directory(given: PathBuf) -> Result<PathBuf, ConfigError> {
+    let directory = absolute(Some(given), "", "guest")?;
+    if ["vmlinuz", "initrd.img"].iter().all(|name| directory.join(name).is_file()) {
+        return Ok(directory);
+    }
+    let value = directory.display().to_string();
+    Err(ConfigError::Value { flag: "guest", value, reason: "want a directory with vmlinuz and initrd.img" })
 }
 
 fn log_level(given: Option<String>, debug: bool) -> Result<String, ConfigError> {
@@ -282,6 +295,7 @@ mod tests {
             (vec!["--tlsverify"], "--tlsverify needs"),
             (vec!["--tls"], "--tls without --tlsverify"),
             (vec!["--instance", "Much-Too-Long"], "invalid instance name"),
+            (vec!["--guest", "/nowhere"], r#"invalid value "/nowhere" for --guest"#),
             (vec!["--dns", "example"], r#"invalid value "example" for --dns"#),
         ] {
             let error = config(&args).unwrap_err();
