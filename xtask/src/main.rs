@@ -44,7 +44,7 @@ enum Task {
     Bench(bench::Options),
     /// Fetch the guest kernel and build the utility VM's initial RAM disk
     Guest {
-        /// Passed on as they are
+        /// --update: look for newer packages; --build: compile the trimmed kernel, too; --dev: do not optimise programs
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -30,13 +30,31 @@ const PACKAGES: &[(&str, &str)] = &[
     ("ca-certificates", "TLS registries"),
 ];
 
+/// What only `cargo xtask guest --build` needs.
+const KERNEL_PACKAGES: &[(&str, &str)] = &[
+    ("make", "builds the kernel"),
+    ("flex", "reads the kernel's configuration"),
+    ("bison", "reads the kernel's configuration"),
+    ("bc", "computes the kernel's time constants"),
+    ("libelf-dev", "the kernel's build checks its object files"),
+];
+
 /// Installs what is missing.
 pub fn install() -> Result<()> {
-    let missing: Vec<_> = PACKAGES.iter().filter(|(name, _)| !is_installed(name)).collect();
+    install_all("Cofferdam", PACKAGES)
+}
+
+/// Installs what is missing for compiling a kernel.
+pub fn install_for_kernel() -> Result<()> {
+    install_all("Compiling a kernel", KERNEL_PACKAGES)
+}
+
+fn install_all(who: &str, packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = packages.iter().filter(|(name, _)| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    println!("Cofferdam needs these packages of the system:");
+    println!("{who} needs these packages of the system:");
     for (name, purpose) in &missing {
         println!("  {name:<18} {purpose}");
     }

@@ -32,14 +32,19 @@ pub struct Guest {
 
 impl Pieces {
     /// Looks around. A missing shim or helper is found out by the first start, with its path named; a missing guest
-    /// or QEMU only concerns the `hyperv` level.
-    pub fn find() -> Self {
+    /// or QEMU only concerns the `hyperv` level. The guest is in `guest_directory` alone, when one is given.
+    pub fn find(guest_directory: Option<&Path>) -> Self {
         let executable = std::env::current_exe().unwrap_or_default();
         let directory = executable.parent().unwrap_or(Path::new("/"));
         Self {
             shim: program(directory, "cofferdam-shim"),
             oci: program(directory, "cofferdam-oci"),
-            guest: guest(directory),
+            guest: match guest_directory {
+                Some(given) => guest_in(given),
+                None => [&directory.join("../guest"), &Path::new(LIBRARY).join("guest")]
+                    .into_iter()
+                    .find_map(|place| guest_in(place)),
+            },
             qemu: in_path("qemu-system-x86_64"),
         }
     }
@@ -50,16 +55,13 @@ fn program(directory: &Path, name: &str) -> PathBuf {
     if beside.is_file() { beside } else { Path::new(LIBRARY).join(name) }
 }
 
-fn guest(directory: &Path) -> Option<Guest> {
-    let places = [directory.join("../guest"), Path::new(LIBRARY).join("guest")];
-    places.iter().find_map(|place| {
-        // Without `..`, since the path is shown to users and handed to a jail.
-        let place = place.canonicalize().ok()?;
-        let (kernel, initrd) = (place.join("vmlinuz"), place.join("initrd.img"));
-        let release = std::fs::read_to_string(place.join("release")).unwrap_or_default();
-        let found = kernel.is_file() && initrd.is_file();
-        found.then(|| Guest { kernel, initrd, release: release.trim().to_owned() })
-    })
+fn guest_in(place: &Path) -> Option<Guest> {
+    // Without `..`, since the path is shown to users and handed to a jail.
+    let place = place.canonicalize().ok()?;
+    let (kernel, initrd) = (place.join("vmlinuz"), place.join("initrd.img"));
+    let release = std::fs::read_to_string(place.join("release")).unwrap_or_default();
+    let found = kernel.is_file() && initrd.is_file();
+    found.then(|| Guest { kernel, initrd, release: release.trim().to_owned() })
 }
 
 /// A program in `PATH`, or in the system's directories, which a service manager's `PATH` may lack.

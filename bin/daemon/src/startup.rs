@@ -110,7 +110,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
     if !network.warning.is_empty() {
         tracing::warn!("{}", network.warning);
     }
-    let pieces = Pieces::find();
+    let pieces = Pieces::find(config.guest.as_deref());
     Ok(Arc::new(Engine {
         id: engine_id(&store)?,
         instance: config.instance.clone(),

@@ -58,6 +58,15 @@ fn wanted() -> String {
     LISTS.map(|(list, modules)| format!("{list}: {}\n", modules.join(" "))).concat()
 }
 
+/// Empty lists, for a kernel that has everything built in.
+pub fn none(directory: &Path) -> Result<()> {
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+    for (list, _) in LISTS {
+        fs::write(directory.join(list), "").with_context(|| list.to_owned())?;
+    }
+    Ok(())
+}
+
 /// The module's file after those it depends on; empty when it is built into the kernel.
 fn load_order<'a>(module: &str, dependencies: &'a str, builtin: &str) -> Result<Vec<&'a str>> {
     for line in dependencies.lines() {

@@ -92,7 +92,8 @@ pub struct Attached {
 async fn start(session: &Session, id: &str, trace: bool) -> anyhow::Result<()> {
     let before_start = |error: cofferdam_client::ClientError| BeforeStart::from(error.into());
     if !trace {
-        return Ok(session.client.start(id, None).await.map_err(before_start)?);
+        session.client.start(id, None).await.map_err(before_start)?;
+        return Ok(());
     }
     let marks = session.client.start_traced(id).await.map_err(before_start)?;
     let begin = marks.first().map_or(0, |(_, at)| *at);

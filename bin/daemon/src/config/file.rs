@@ -122,6 +122,7 @@ fn setting<'a>(flags: &'a mut Flags, key: &str) -> Option<&'a mut dyn Setting> {
         "dns-search" => &mut flags.dns_search,
         "insecure-registries" => &mut flags.insecure_registries,
         "instance" => &mut flags.instance,
+        "guest" => &mut flags.guest,
         "tls" => &mut flags.tls,
         "tlsverify" => &mut flags.tlsverify,
         "tlscacert" => &mut flags.tlscacert,

@@ -68,6 +68,9 @@ pub struct Flags {
     /// Name for everything this daemon makes on the host [default: derived from the data root]
     #[arg(long, value_name = "NAME")]
     pub instance: Option<String>,
+    /// Directory of the utility VMs' vmlinuz and initrd.img [default: beside this program, or the installed one]
+    #[arg(long, value_name = "DIR")]
+    pub guest: Option<PathBuf>,
     /// Accepted as dockerd does, but only with --tlsverify
     #[arg(long)]
     pub tls: bool,

@@ -64,6 +64,8 @@ pub struct Config {
     pub vm: VmConfig,
     /// What everything on the host is named after.
     pub instance: Instance,
+    /// Where the utility VMs' kernel and initial RAM disk are, when they are not where they are looked for.
+    pub guest: Option<PathBuf>,
 }
 
 /// Utility VMs.
@@ -205,6 +207,7 @@ impl Config {
             insecure_registries: flags.insecure_registries,
             vm,
             instance,
+            guest: flags.guest.map(guest_directory).transpose()?,
         })
     }
 
@@ -251,6 +254,16 @@ fn size(given: Option<String>, default: u64, least: u64, flag: &'static str) -> 
         Ok(Ok(bytes)) if bytes >= least => Ok(bytes),
         _ => Err(ConfigError::Value { flag, value, reason: "want a size such as 512m, and enough of it" }),
     }
+}
+
+/// Refused at once when it is not one: a daemon told where the guest is has no other to fall back on.
+fn guest_directory(given: PathBuf) -> Result<PathBuf, ConfigError> {
+    let directory = absolute(Some(given), "", "guest")?;
+    if ["vmlinuz", "initrd.img"].iter().all(|name| directory.join(name).is_file()) {
+        return Ok(directory);
+    }
+    let value = directory.display().to_string();
+    Err(ConfigError::Value { flag: "guest", value, reason: "want a directory with vmlinuz and initrd.img" })
 }
 
 fn log_level(given: Option<String>, debug: bool) -> Result<String, ConfigError> {
@@ -333,6 +346,7 @@ mod tests {
             (vec!["--instance", "Much-Too-Long"], "invalid instance name"),
             (vec!["--vm-start", "resume"], r#"invalid value "resume" for --vm-start"#),
             (vec!["--vm-memory", "1k"], r#"invalid value "1k" for --vm-memory"#),
+            (vec!["--guest", "/nowhere"], r#"invalid value "/nowhere" for --guest"#),
             (vec!["--dns", "example"], r#"invalid value "example" for --dns"#),
         ] {
             let error = config(&args).unwrap_err();
