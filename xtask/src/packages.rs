@@ -32,11 +32,16 @@ const PACKAGES: &[(&str, &str)] = &[
 
 /// Installs what is missing.
 pub fn install() -> Result<()> {
-    let missing: Vec<_> = PACKAGES.iter().filter(|(name, _)| !is_installed(name)).collect();
+    install_these("Cofferdam needs these packages of the system:", PACKAGES)
+}
+
+/// Installs what is missing of these, after naming it under this heading.
+pub fn install_these(heading: &str, packages: &[(&str, &str)]) -> Result<()> {
+    let missing: Vec<_> = packages.iter().filter(|(name, _)| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    println!("Cofferdam needs these packages of the system:");
+    println!("{heading}");
     for (name, purpose) in &missing {
         println!("  {name:<18} {purpose}");
     }
@@ -58,7 +63,7 @@ pub fn install() -> Result<()> {
 fn apt(names: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command.args(["install", "-q", "-y", "--no-install-recommends"]).args(names);
-    // No service of theirs is started: not a registry, not a firewall.
+    // No service of theirs is started: not a registry, not a firewall, not another engine.
     run(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
 }
 
