@@ -124,6 +124,9 @@ impl Options {
     }
 }
 
+/// The file in a run's directory that asks the measuring stage to end.
+const STOP: &str = "stop";
+
 /// Measures, prints and writes; or installs what to measure beside.
 pub fn bench(options: &Options) -> Result<ExitCode> {
     match (options.stage, &options.dir) {
@@ -163,8 +166,9 @@ fn outside(options: &Options) -> Result<()> {
     }
     let dir = tempfile::Builder::new().prefix("cofferdam-bench-").tempdir()?.keep();
     let outcome = image::make_small(&dir).and_then(|()| {
-        // Ctrl-C is for the measuring stage, whose end is waited for.
-        ctrlc::set_handler(|| ()).context("handle Ctrl-C")?;
+        // The measuring stage ends in good order, and is waited for.
+        let stop = dir.join(STOP);
+        ctrlc::set_handler(move || drop(std::fs::write(&stop, ""))).context("handle Ctrl-C")?;
         room::enter(&dir, &programs)
     });
     let mut left = cpu::remove_groups(&group(&dir)?);

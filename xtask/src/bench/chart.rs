@@ -7,9 +7,9 @@ use super::table::number;
 
 const WIDTH: f64 = 860.0;
 /// Where bars begin: engines' names are left of it.
-const LEFT: f64 = 216.0;
+const LEFT: f64 = 250.0;
 /// Where the longest whisker ends: medians are right of each bar.
-const RIGHT: f64 = 720.0;
+const RIGHT: f64 = 760.0;
 const TOP: f64 = 92.0;
 const STEP: f64 = 34.0;
 const BAR: f64 = 20.0;
@@ -25,9 +25,7 @@ pub fn chart(figure: &Figure) -> String {
     let rows = u32::try_from(figure.rows.len()).unwrap_or(u32::MAX);
     let bottom = f64::from(rows).mul_add(STEP, TOP);
     let height = bottom + 48.0;
-    let greatest = figure.rows.iter().filter_map(|row| row.value).map(|value| value.max).fold(0.0, f64::max);
-    let (tick, end) = scale(greatest);
-    let place = |value: f64| LEFT + (RIGHT - LEFT) * value / end;
+    let (tick, end) = scale(reach(figure));
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"Inter, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif\">\n\
@@ -46,7 +44,7 @@ pub fn chart(figure: &Figure) -> String {
     text(&mut svg, 24.0, 62.0, 13.0, PALE, "start", false, &format!("{} – {better} – {runs}", figure.unit));
     let mut at = 0.0;
     while at <= end * 1.0001 {
-        let x = place(at);
+        let x = place(at, end);
         let _ = writeln!(
             svg,
             "<line x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{bottom:.1}\" stroke=\"{GRID}\"/>",
@@ -57,28 +55,43 @@ pub fn chart(figure: &Figure) -> String {
     }
     let mut y = TOP;
     for row in &figure.rows {
-        bar(&mut svg, row, y, &place);
+        bar(&mut svg, row, y, end);
         y += STEP;
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-fn bar(svg: &mut String, row: &Row, y: f64, place: &impl Fn(f64) -> f64) {
-    let (colour, ink) = if row.ours { (OURS, INK) } else { (THEIRS, INK) };
+/// Where a value is on an axis that goes to `end`.
+fn place(value: f64, end: f64) -> f64 {
+    LEFT + (RIGHT - LEFT) * (value / end).min(1.0)
+}
+
+fn bar(svg: &mut String, row: &Row, y: f64, end: f64) {
+    let colour = if row.ours { OURS } else { THEIRS };
     let middle = y + BAR / 2.0;
-    text(svg, LEFT - 12.0, middle + 4.5, 13.0, ink, "end", row.ours, &row.engine);
+    text(svg, LEFT - 12.0, middle + 4.5, 13.0, INK, "end", row.ours, &row.engine);
     let Some(value) = row.value else {
         text(svg, LEFT + 8.0, middle + 4.5, 12.0, PALE, "start", false, "failed, see the table");
         return;
     };
-    let (low, end, high) = (place(value.min), place(value.median), place(value.max));
+    // A spread that leaves the chart would only look like one.
+    let broken = value.max > end * 1.0001;
+    let (low, end, high) = (place(value.min, end), place(value.median, end), place(value.max, end));
     let _ = writeln!(
         svg,
         "<rect x=\"{LEFT}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{BAR}\" rx=\"3\" fill=\"{colour}\"/>",
         (end - LEFT).max(1.0)
     );
-    if value.n > 1 {
+    if broken {
+        let (x, low) = (RIGHT - 22.0, y + BAR + 3.0);
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{x:.1} {low:.1}l8 -{0}M{1:.1} {low:.1}l8 -{0}\" stroke=\"#ffffff\" stroke-width=\"3\"/>",
+            BAR + 6.0,
+            x + 7.0
+        );
+    } else if value.n > 1 {
         let _ = writeln!(
             svg,
             "<path d=\"M{low:.1} {middle:.1}H{high:.1}M{low:.1} {:.1}v8M{high:.1} {:.1}v8\" stroke=\"{INK}\" \
@@ -88,6 +101,19 @@ fn bar(svg: &mut String, row: &Row, y: f64, place: &impl Fn(f64) -> f64) {
         );
     }
     text(svg, high.max(end) + 10.0, middle + 4.5, 13.0, INK, "start", row.ours, &number(value.median));
+}
+
+/// How far the axis has to go. One bar that is many times as long as all others is cut off instead of making them
+/// unreadable; its number says how long it is.
+fn reach(figure: &Figure) -> f64 {
+    const MANY: f64 = 5.0;
+    let mut ends: Vec<f64> = figure.rows.iter().filter_map(|row| row.value).map(|value| value.max).collect();
+    ends.sort_by(f64::total_cmp);
+    match ends[..] {
+        [.., second, first] if first > MANY * second && second > 0.0 => second * 1.25,
+        [.., first] => first,
+        [] => 0.0,
+    }
 }
 
 /// The distance of marks, and the axis's end, a whole number of marks away: so that about five marks show.
@@ -131,6 +157,20 @@ mod tests {
         let (tick, end) = scale(0.034);
         assert!((tick - 0.01).abs() < 1e-9 && (end - 0.04).abs() < 1e-9, "{tick} {end}");
         assert_eq!((label(2.5), label(100.0), label(0.0)), ("2.5".into(), "100".into(), "0".into()));
+    }
+
+    #[test]
+    fn one_bar_that_is_far_longer_is_cut_off() {
+        let mut figure = Figure::new(&Spec::cost("start", "run", "ms"));
+        figure.add("a", false, &[80.0.into()], None);
+        figure.add("b", false, &[100.0.into()], None);
+        assert_eq!(reach(&figure), 100.0);
+        figure.add("c", false, &[5000.0.into(), 6000.0.into()], None);
+        assert_eq!(reach(&figure), 125.0);
+        let svg = chart(&figure);
+        let bars = svg.lines().filter(|line| line.contains("rx=\"3\""));
+        assert!(bars.collect::<Vec<_>>()[2].contains("width=\"510.0\""), "{svg}");
+        assert!(svg.contains(">5500<"), "{svg}");
     }
 
     #[test]

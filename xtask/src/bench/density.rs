@@ -11,7 +11,7 @@ const START: Spec = Spec::cost("density-start", "run -d, one after another, all 
 const MEMORY: Spec = Spec::cost("density-memory", "memory of each of many idle containers", "MiB PSS");
 const DAEMON: Spec = Spec::cost("daemon-memory", "memory of the daemons, without a container", "MiB PSS");
 
-/// The daemons alone; measured first, before they have worked.
+/// The daemons alone; measured first, when each has taken the image and run one container.
 pub fn daemons(lab: &Lab) -> Vec<Figure> {
     if !lab.wants(&DAEMON) {
         return Vec::new();

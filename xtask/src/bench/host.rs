@@ -19,8 +19,14 @@ pub struct Facts {
     pub system: String,
     /// Version 1 or 2.
     pub control_groups: u8,
-    /// Whether hyperv runs on KVM, as `cofferdam doctor` finds.
+    /// Whether utility VMs run on KVM.
+    pub kvm_usable: bool,
+    /// What `cofferdam doctor` finds about it.
     pub kvm: String,
+    /// What runs utility VMs.
+    pub qemu: String,
+    /// The release of their kernel.
+    pub guest_kernel: String,
     /// The load average of the last minute, before anything was measured.
     pub load: String,
 }
@@ -49,7 +55,11 @@ impl Facts {
             } else {
                 1
             },
-            kvm: kvm(doctor),
+            kvm_usable: finding(doctor, "kvm").0 == "OK",
+            kvm: finding(doctor, "kvm").1,
+            qemu: finding(doctor, "qemu").1,
+            // With the directory that it is in.
+            guest_kernel: finding(doctor, "guest kernel").1.split(' ').next().unwrap_or_default().to_owned(),
             load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
         }
     }
@@ -61,20 +71,26 @@ fn after(text: &str, key: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The line of `cofferdam doctor` about KVM.
-fn kvm(doctor: &str) -> String {
-    let line = doctor.lines().find(|line| line.to_ascii_lowercase().contains("kvm"));
-    line.unwrap_or("unknown").split_whitespace().collect::<Vec<_>>().join(" ")
+/// Status and finding of a check of `cofferdam doctor`.
+fn finding(doctor: &str, check: &str) -> (String, String) {
+    let rest = doctor.lines().find_map(|line| line.strip_prefix(check)?.strip_prefix(' '));
+    let (status, finding) = rest.unwrap_or("").trim().split_once(' ').unwrap_or(("", "unknown"));
+    (status.to_owned(), finding.trim().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{after, kvm};
+    use super::{after, finding};
 
     #[test]
     fn facts_are_found() {
         assert_eq!(after("a\t: 1\nmodel name\t: X 2\n", "model name").unwrap(), "X 2");
-        assert_eq!(kvm("ok   docker\nWARN /dev/kvm   is useless\n"), "WARN /dev/kvm is useless");
-        assert_eq!(kvm(""), "unknown");
+        let doctor = "CHECK   STATUS  FINDING
+kvm     WARN    it is slow
+guest kernel  OK   6.1 /x
+";
+        assert_eq!(finding(doctor, "kvm"), ("WARN".to_owned(), "it is slow".to_owned()));
+        assert_eq!(finding(doctor, "guest kernel"), ("OK".to_owned(), "6.1 /x".to_owned()));
+        assert_eq!(finding(doctor, "qemu").1, "unknown");
     }
 }

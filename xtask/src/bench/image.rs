@@ -132,6 +132,9 @@ fn archive(layer: &Path, tag: &str, file: &Path) -> Result<()> {
         "layer.tar",
     ]))?;
     fs::rename(new, file)?;
+    for name in ["config.json", "manifest.json"] {
+        fs::remove_file(dir.join(name))?;
+    }
     Ok(())
 }
 

@@ -59,9 +59,9 @@ impl Lab<'_> {
         self.dir
     }
 
-    /// Whether Ctrl-C was typed.
+    /// Whether to end: Ctrl-C reaches every process at a terminal, another signal only the one outside.
     pub fn is_interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupted.load(Ordering::Relaxed) || self.dir.join(super::STOP).exists()
     }
 }
 
@@ -98,13 +98,13 @@ pub fn measure(options: &Options, dir: &Path) -> Result<Report> {
     let lab = Lab { options, dir, engines, native, interrupted };
     let mut figures = Vec::new();
     let outcome = all(&lab, &mut figures);
-    let contestant = |engine: &Box<dyn Engine>| Contestant {
+    let contestant = |engine: &dyn Engine| Contestant {
         engine: engine.name(),
         ours: engine.is_ours(),
         level: engine.level(),
         version: engine.version(),
     };
-    let engines = lab.engines.iter().map(contestant).collect();
+    let engines = lab.engines(|_| true).into_iter().map(contestant).collect();
     let Lab { engines: contestants, .. } = lab;
     drop(contestants);
     drop(peers);

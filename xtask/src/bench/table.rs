@@ -18,16 +18,10 @@ pub fn number(value: f64) -> String {
 pub fn table(report: &Report) -> String {
     let host = &report.host;
     let mut text = format!(
-        "{}, {} cores, {} MiB, {}, Linux {}, control groups v{}, load {}\n{}\n\n",
-        host.cpu,
-        host.cores,
-        host.memory_mib,
-        host.system,
-        host.kernel,
-        host.control_groups,
-        host.load,
-        host.kvm
+        "{}, {} cores, {} MiB, {}, Linux {}, control groups v{}, load {}\n",
+        host.cpu, host.cores, host.memory_mib, host.system, host.kernel, host.control_groups, host.load
     );
+    line(&mut text, &format!("utility VMs: {}, guest {}, KVM: {}\n", host.qemu, host.guest_kernel, host.kvm));
     for engine in &report.engines {
         let version = engine.version.replace('\n', ", ");
         line(&mut text, &format!("{:<32} {version}", engine.engine));

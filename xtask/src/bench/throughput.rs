@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow};
 
 use super::engine::{Ability, Act, Engine, Network, milliseconds};
 use super::figure::{Figure, Sample, Spec};
-use super::interleave::interleave;
+use super::interleave::{interleave, is_left_out};
 use super::lab::Lab;
 use super::timed;
 
@@ -26,10 +26,8 @@ pub fn figures(lab: &Lab) -> Result<Vec<Figure>> {
             let able =
                 |engine: &dyn Engine| engine.offers(Ability::Run(Network::None)) && !engine.is_client_only();
             let engines = lab.engines(able);
-            // A round is many containers already, so there are fewer of them.
             let take = |engine: &dyn Engine, round| {
-                let skipped = round > 0 && (round - 1) % 4 != 0;
-                Ok(vec![if skipped { None } else { Some(rate(engine, parallel)?) }])
+                Ok(vec![if is_left_out(round) { None } else { Some(rate(engine, parallel)?) }])
             };
             figures.extend(interleave(lab, &[spec], &engines, false, take)?);
         }

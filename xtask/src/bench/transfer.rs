@@ -11,7 +11,7 @@ use serde_json::json;
 use super::engine::{Ability, Act, Engine, measured, perform};
 use super::figure::{Figure, Spec};
 use super::image;
-use super::interleave::interleave;
+use super::interleave::{interleave, is_left_out};
 use super::lab::Lab;
 use crate::project::{capture, run};
 
@@ -31,11 +31,9 @@ pub fn figures(lab: &Lab) -> Result<Vec<Figure>> {
     }
     let archive = image::debian()?;
     let engines = lab.engines(|engine| engine.offers(Ability::Images));
-    // A round is seconds of work, so there are fewer of them.
-    let skipped = |round: usize| round > 0 && (round - 1) % 4 != 0;
     if lab.wants(&LOAD) {
         let load = |engine: &dyn Engine, round| {
-            if skipped(round) {
+            if is_left_out(round) {
                 return Ok(vec![None]);
             }
             let sample = measured(engine, &Act::Load { archive: &archive })?;
@@ -51,7 +49,7 @@ pub fn figures(lab: &Lab) -> Result<Vec<Figure>> {
         push(&registry, &archive, &dir).context("fill the registry")?;
         let reference = format!("{}/bench-base:latest", registry.address);
         let pull = |engine: &dyn Engine, round| {
-            if skipped(round) {
+            if is_left_out(round) {
                 return Ok(vec![None]);
             }
             let sample = measured(engine, &Act::Pull { reference: &reference })?;

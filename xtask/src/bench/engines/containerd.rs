@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -46,6 +47,8 @@ impl Containerd {
         let server = Command::new("containerd")
             .arg("--config")
             .arg(&settings)
+            // Ctrl-C at a terminal is for the benchmark, which ends this in good order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

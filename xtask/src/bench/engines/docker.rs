@@ -1,6 +1,7 @@
 //! Docker: a `dockerd` with a containerd of its own, with runc or gVisor as the runtime.
 
 use std::fs::{self, File};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -53,6 +54,8 @@ impl Dockerd {
             .arg(format!("--cgroup-parent=/{group}/docker"))
             // What the usual defaults ask for may be more than this host's hard limits.
             .args(["--default-ulimit", "nofile=1024:4096", "--default-ulimit", "nproc=1024:4096"])
+            // Ctrl-C at a terminal is for the benchmark, which ends this in good order.
+            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -151,7 +154,7 @@ impl Engine for Docker {
     }
 
     fn version(&self) -> String {
-        let format = "dockerd {{.Server.Version}}{{range .Server.Components}}, {{.Name}} {{.Version}}{{end}}";
+        let format = "client {{.Client.Version}}{{range .Server.Components}}, {{.Name}} {{.Version}}{{end}}";
         let told = timed::run(self.dockerd.client(&["version", "--format", format]));
         let mut text = told.map_or_else(|error| format!("{error:#}"), |(_, text)| text);
         if self.gvisor {
