@@ -173,7 +173,7 @@ fn outside(options: &Options) -> Result<()> {
     });
     let mut left = cpu::remove_groups(&group(&dir)?);
     left.extend(cpu::remove_groups(&format!("cofferdam-{}", instance(&dir)?)));
-    if outcome.is_err() {
+    if outcome.is_err() && !dir.join(STOP).exists() {
         last_words(&dir);
     }
     std::fs::remove_dir_all(&dir).with_context(|| format!("remove {}", dir.display()))?;

@@ -36,7 +36,11 @@ pub fn figures(lab: &Lab) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (network, spec) in RUN {
         if lab.wants(&spec) {
-            let engines = lab.engines(|engine| engine.offers(Ability::Run(network)));
+            let mut engines = lab.engines(|engine| engine.offers(Ability::Run(network)));
+            if lab.native().offers(Ability::Run(network)) {
+                // What starting a program costs without any engine.
+                engines.insert(0, lab.native());
+            }
             let run = |engine: &dyn Engine, _| {
                 Ok(vec![Some(measured(engine, &Act::Run { network, program: &["true"] })?)])
             };

@@ -30,10 +30,10 @@ const PACKAGES: &[(&str, &str)] = &[
 
 /// `cargo xtask bench --install-peers`
 pub fn install() -> Result<()> {
-    packages::install_these(
-        "The benchmark's peers are these packages (no service of theirs is started):",
-        PACKAGES,
-    )
+    let heading = "The benchmark's peers are these packages (no service of theirs is started):";
+    packages::install_these(heading, PACKAGES)?;
+    println!("installed: {}", PACKAGES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+    Ok(())
 }
 
 /// A peer.

@@ -21,7 +21,8 @@ pub fn table(report: &Report) -> String {
         "{}, {} cores, {} MiB, {}, Linux {}, control groups v{}, load {}\n",
         host.cpu, host.cores, host.memory_mib, host.system, host.kernel, host.control_groups, host.load
     );
-    line(&mut text, &format!("utility VMs: {}, guest {}, KVM: {}\n", host.qemu, host.guest_kernel, host.kvm));
+    line(&mut text, &format!("utility VMs: {}, guest {}, KVM: {}", host.qemu, host.guest_kernel, host.kvm));
+    text.push('\n');
     for engine in &report.engines {
         let version = engine.version.replace('\n', ", ");
         line(&mut text, &format!("{:<32} {version}", engine.engine));

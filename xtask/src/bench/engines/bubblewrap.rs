@@ -39,7 +39,7 @@ impl Engine for Bubblewrap {
         let Act::Run { program, .. } = *act else { bail!("bubblewrap only runs") };
         let mut command = Command::new("bwrap");
         command.args(["--unshare-all", "--ro-bind"]).arg(&self.root).args(["/", "--proc", "/proc"]);
-        command.args(["--dev", "/dev", "--tmpfs", "/tmp"]).args(program);
+        command.args(["--dev", "/dev", "--tmpfs", "/tmp", "--setenv", "PATH", "/bin"]).args(program);
         Ok(command)
     }
 

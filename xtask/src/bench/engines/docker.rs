@@ -100,6 +100,15 @@ impl Drop for Dockerd {
     }
 }
 
+/// How gVisor gets hold of its programs' system calls, unless told otherwise.
+fn platform() -> String {
+    let told = Command::new("runsc").arg("flags").output().map(|told| [told.stdout, told.stderr].concat());
+    let text = String::from_utf8_lossy(&told.unwrap_or_default()).into_owned();
+    let flag = text.split("-platform string").nth(1).unwrap_or_default();
+    let default = flag.split_once("(default \"").and_then(|(_, rest)| rest.split('"').next());
+    default.unwrap_or("unknown").to_owned()
+}
+
 /// dockerd with one of its runtimes.
 pub struct Docker {
     pub dockerd: Rc<Dockerd>,
@@ -161,10 +170,8 @@ impl Engine for Docker {
             let mut command = Command::new("runsc");
             command.arg("--version");
             let told = timed::run(command).map(|(_, text)| text).unwrap_or_default();
-            text = format!(
-                "{}, default platform, host's network stack; {text}",
-                told.lines().next().unwrap_or_default()
-            );
+            let version = told.lines().next().unwrap_or_default();
+            text = format!("{version}, platform {}, host's network stack; {text}", platform());
         }
         text
     }
