@@ -19,7 +19,7 @@ const SPECS: [(&str, Spec); 7] = [
     ("fork", Spec::cost("inside-fork", "fork and wait, inside", "µs")),
     ("page-fault", Spec::cost("inside-fault", "page fault, inside", "µs")),
     ("pipe", Spec::cost("inside-pipe", "a byte to another process and back, inside", "µs")),
-    ("cpu", Spec::cost("inside-cpu", "20 million rounds of arithmetic, inside", "ms")),
+    ("sort", Spec::cost("inside-sort", "sort a million numbers, inside", "ms")),
     ("tcp", Spec::gain("inside-tcp", "TCP from inside to the host", "Gbit/s")),
 ];
 

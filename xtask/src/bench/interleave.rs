@@ -73,3 +73,14 @@ pub fn interleave(
     });
     Ok(figures.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_left_out;
+
+    #[test]
+    fn the_first_round_is_never_left_out() {
+        let taken: Vec<usize> = (1..10).filter(|&round| !is_left_out(round)).collect();
+        assert_eq!(taken, [1, 5, 9]);
+    }
+}
