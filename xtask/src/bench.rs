@@ -15,6 +15,7 @@ mod interleave;
 mod lab;
 mod lifecycle;
 mod peers;
+mod programs;
 mod report;
 mod room;
 mod stats;
@@ -158,14 +159,12 @@ fn outside(options: &Options) -> Result<()> {
         build_release()?;
     }
     let programs = options.bin_dir.as_ref().map_or_else(|| Ok(release()), std::path::absolute)?;
-    if !programs.join("cofferdamd").is_file() {
-        bail!("no cofferdamd in {}", programs.display());
-    }
     if transfer::wanted(|spec| options.wants(spec)) {
         image::debian()?;
     }
     let dir = tempfile::Builder::new().prefix("cofferdam-bench-").tempdir()?.keep();
     let outcome = image::make_small(&dir).and_then(|()| {
+        let programs = programs::copy(&programs, &dir)?;
         // The measuring stage ends in good order, and is waited for.
         let stop = dir.join(STOP);
         ctrlc::set_handler(move || drop(std::fs::write(&stop, ""))).context("handle Ctrl-C")?;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::engine::{Act, Engine, Network, perform};
 use super::engines::cofferdam::{Cofferdam, Host};
@@ -160,6 +160,10 @@ fn our_engines(
                 absent.push(Absent { peer: engine.name(), reason });
             }
         }
+    }
+    if engines.is_empty() {
+        let reasons: Vec<&str> = absent.iter().map(|absent| absent.reason.as_str()).collect();
+        bail!("there is nothing to compare others with: {}", reasons.join("; "));
     }
     Ok(engines)
 }
