@@ -1,14 +1,16 @@
-//! The engine's programs as they were when the benchmark began: a build meanwhile replaces them one by one, and a shim
+//! The engine's programs and guest as they were when the benchmark began: a build meanwhile replaces them one by one, and a shim
 //! of one build does not understand the helper of another.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 /// What a daemon and its containers are.
 const NAMES: [&str; 4] = ["cofferdamd", "cofferdam", "cofferdam-shim", "cofferdam-oci"];
+
+/// What a utility VM boots.
+const GUEST: [&str; 3] = ["vmlinuz", "initrd.img", "release"];
 
 /// Copies them from `programs` to a directory below `dir`, with the guest where the daemon looks for it.
 pub fn copy(programs: &Path, dir: &Path) -> Result<PathBuf> {
@@ -19,8 +21,14 @@ pub fn copy(programs: &Path, dir: &Path) -> Result<PathBuf> {
         fs::copy(&program, copies.join(name)).with_context(|| format!("copy {}", program.display()))?;
     }
     // Without one the hyperv level is absent, with the engine's own reason.
-    if let Ok(guest) = programs.join("../guest").canonicalize() {
-        symlink(guest, dir.join("guest"))?;
+    let guest = programs.join("../guest");
+    if guest.is_dir() {
+        fs::create_dir_all(dir.join("guest"))?;
+        for name in GUEST {
+            let file = guest.join(name);
+            fs::copy(&file, dir.join("guest").join(name))
+                .with_context(|| format!("copy {}", file.display()))?;
+        }
     }
     Ok(copies)
 }

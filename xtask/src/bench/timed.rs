@@ -29,6 +29,8 @@ pub fn run(mut command: Command) -> Result<(Duration, String)> {
     let status = child.wait()?;
     if !status.success() {
         let said = format!("{} {}", text(&mut err)?, text(&mut out)?);
+        // On one line, and without what a guest's console tells a terminal.
+        let said = said.replace(char::is_control, " ");
         let said: Vec<&str> = said.split_whitespace().collect();
         bail!("`{}` ended with {status}: {}", line(&command), said.join(" "));
     }
