@@ -45,14 +45,22 @@ impl CpuMeter {
 
     /// Nanoseconds once the engine is at rest: a teardown may go on after its command has ended.
     pub fn settled(&self) -> u64 {
-        const PAUSE: Duration = Duration::from_millis(25);
-        const IDLE: u64 = 1_000_000;
-        let end = Instant::now() + Duration::from_millis(500);
+        self.at_rest(Duration::from_millis(25), Duration::from_millis(500))
+    }
+
+    /// Waits for the end of what an engine does by itself after its first containers, such as preparing later starts.
+    pub fn wait_for_rest(&self) {
+        self.at_rest(Duration::from_secs(1), Duration::from_secs(90));
+    }
+
+    /// Waits until a pause sees less than a twenty-fifth of a processor used, but not longer than a limit.
+    fn at_rest(&self, pause: Duration, limit: Duration) -> u64 {
+        let end = Instant::now() + limit;
         let mut before = self.nanoseconds();
         loop {
-            sleep(PAUSE);
+            sleep(pause);
             let now = self.nanoseconds();
-            if now - before < IDLE || Instant::now() > end {
+            if u128::from(now - before) < pause.as_nanos() / 25 || Instant::now() > end {
                 return now;
             }
             before = now;

@@ -95,6 +95,9 @@ pub fn measure(options: &Options, dir: &Path) -> Result<Report> {
             }
         }
     }
+    for engine in &engines {
+        engine.meter().wait_for_rest();
+    }
     let lab = Lab { options, dir, engines, native, interrupted };
     let mut figures = Vec::new();
     let outcome = all(&lab, &mut figures);
