@@ -71,7 +71,7 @@ impl Registry {
     ) -> Result<String> {
         let blobs = image.layers.iter().map(|layer| layer.compressed()).chain([image.config()]);
         for blob in blobs {
-            self.push_blob(login, repository, &blob)?;
+            self.push_blob_as(login, repository, &digest(&blob), &blob)?;
         }
         let manifest = image.manifest(MANIFEST);
         let path = format!("/v2/{repository}/manifests/{tag}");
@@ -80,14 +80,25 @@ impl Registry {
         Ok(digest(&manifest))
     }
 
-    fn push_blob(&self, login: &[(&str, &str)], repository: &str, blob: &[u8]) -> Result<()> {
+    /// Puts one blob of this digest there.
+    pub fn push_blob(&self, repository: &str, digest: &str, blob: &[u8]) -> Result<()> {
+        self.push_blob_as(&[], repository, digest, blob)
+    }
+
+    fn push_blob_as(
+        &self,
+        login: &[(&str, &str)],
+        repository: &str,
+        digest: &str,
+        blob: &[u8],
+    ) -> Result<()> {
         let headers = headers("application/octet-stream", login);
         let path = format!("/v2/{repository}/blobs/uploads/");
         let answer = tcp(&self.address, "POST", &path, &headers, None)?;
         let location = answer.header("location").context("the registry names no upload location")?;
         let location = location.split_once(&self.address).map_or(location, |(_, path)| path);
         let separator = if location.contains('?') { '&' } else { '?' };
-        let path = format!("{location}{separator}digest={}", digest(blob));
+        let path = format!("{location}{separator}digest={digest}");
         let answer = tcp(&self.address, "PUT", &path, &headers, Some(blob))?;
         check!(answer.status == 201, "push of a blob: {} {}", answer.status, answer.text());
         Ok(())

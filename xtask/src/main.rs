@@ -40,7 +40,7 @@ enum Task {
     Demo(demo::Options),
     /// Everything: formatting, lints, licences, unit tests, and the end-to-end table at both levels
     Test(test::Options),
-    /// Measure run, exec and rm at both levels, and memory
+    /// Measure the engine at both levels, and other engines beside it: docs/benchmark.md
     Bench(bench::Options),
     /// Fetch the guest kernel and build the utility VM's initial RAM disk
     Guest {
@@ -57,17 +57,18 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    let done = |outcome: anyhow::Result<()>| outcome.map(|()| ExitCode::SUCCESS);
     let outcome = match Cli::parse().task {
-        Task::Demo(options) => demo::demo(&options),
-        Task::Test(options) => test::test(&options),
+        Task::Demo(options) => done(demo::demo(&options)),
+        Task::Test(options) => done(test::test(&options)),
         Task::Bench(options) => bench::bench(&options),
-        Task::Guest { args } => packages::install().and_then(|()| guest::guest(args)),
-        Task::Install(options) => install::install(&options),
-        Task::Packages => packages::install(),
-        Task::Fuzz(options) => fuzz::fuzz(&options),
+        Task::Guest { args } => done(packages::install().and_then(|()| guest::guest(args))),
+        Task::Install(options) => done(install::install(&options)),
+        Task::Packages => done(packages::install()),
+        Task::Fuzz(options) => done(fuzz::fuzz(&options)),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("cargo xtask: {error:#}");
             ExitCode::FAILURE

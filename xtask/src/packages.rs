@@ -41,20 +41,21 @@ const KERNEL_PACKAGES: &[(&str, &str)] = &[
 
 /// Installs what is missing.
 pub fn install() -> Result<()> {
-    install_all("Cofferdam", PACKAGES)
+    install_these("Cofferdam needs these packages of the system:", PACKAGES)
 }
 
 /// Installs what is missing for compiling a kernel.
 pub fn install_for_kernel() -> Result<()> {
-    install_all("Compiling a kernel", KERNEL_PACKAGES)
+    install_these("Compiling a kernel needs these packages of the system:", KERNEL_PACKAGES)
 }
 
-fn install_all(who: &str, packages: &[(&str, &str)]) -> Result<()> {
+/// Installs what is missing of these, after naming it under this heading.
+pub fn install_these(heading: &str, packages: &[(&str, &str)]) -> Result<()> {
     let missing: Vec<_> = packages.iter().filter(|(name, _)| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    println!("{who} needs these packages of the system:");
+    println!("{heading}");
     for (name, purpose) in &missing {
         println!("  {name:<18} {purpose}");
     }
@@ -76,7 +77,7 @@ fn install_all(who: &str, packages: &[(&str, &str)]) -> Result<()> {
 fn apt(names: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
     command.args(["install", "-q", "-y", "--no-install-recommends"]).args(names);
-    // No service of theirs is started: not a registry, not a firewall.
+    // No service of theirs is started: not a registry, not a firewall, not another engine.
     run(command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1"))
 }
 

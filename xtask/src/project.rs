@@ -18,9 +18,12 @@ pub fn target() -> PathBuf {
     }
 }
 
-/// The release binaries.
+/// The release binaries, or those in the directory that `COFFERDAM_BIN` names, as for the end-to-end table.
 pub fn release() -> PathBuf {
-    target().join("release")
+    match std::env::var_os("COFFERDAM_BIN") {
+        Some(dir) => root().join(dir),
+        None => target().join("release"),
+    }
 }
 
 /// Cargo itself, in the checkout.
