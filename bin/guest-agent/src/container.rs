@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use cofferdam_model::{Orders, bundle};
-use cofferdam_net::loopback_up;
-use cofferdam_proto::{CreateContainer, EndedBy, Event, ExecProcess, Message, Prepare, StreamIds};
+use cofferdam_net::{Card, loopback_up};
+use cofferdam_proto::{
+    CreateContainer, EndedBy, Event, ExecProcess, GuestNetwork, Message, Prepare, StreamIds,
+};
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::process::{Parked, ProcessIsolation};
 use cofferdam_runtime::vm::guest_paths;
 use cofferdam_runtime::vm::link::Link;
 use cofferdam_runtime::{CreateRequest, ExecRequest, Process, Task};
 use cofferdam_sys::namespace::{self, Namespace};
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::MountFlags;
 
 use crate::{early, share};
 
@@ -25,6 +27,7 @@ const WRITABLE_DISK: &str = "/dev/vdb";
 /// Where they are mounted.
 const IMAGE: &str = "/run/cofferdam/image";
 const DISK: &str = "/run/cofferdam/disk";
+const SIGKILL: i32 = 9;
 /// The one container's name in the runtime's state.
 const ID: &str = "container";
 /// The runtime's state.
@@ -33,18 +36,23 @@ const STATE: &str = "/run/cofferdam/state";
 /// A container that waits to be told what it is.
 pub struct Prepared {
     parked: Parked,
+    /// The VM's network card, if it has that.
+    card: Option<Card>,
     /// The small files that it has.
     files: Vec<String>,
 }
 
 /// Mounts everything and makes the container, as far as it is the same for all of its kind.
 pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
-    if !asked.network {
+    let card = if asked.network {
+        Some(cofferdam_net::prepare_card().context("network card")?)
+    } else {
         // The VM always has a network card, since every VM has the same devices: it stays outside. Namespaces belong
         // to threads; this one starts the container.
         namespace::unshare(&[Namespace::Network]).context("network namespace")?;
         loopback_up().context("loopback")?;
-    }
+        None
+    };
     let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
     mount_root(&rootfs).context("root file system")?;
     write_spec(&asked).context("files")?;
@@ -64,7 +72,7 @@ pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
         stdin: asked.stdin,
     };
     // The runtime's own errors go on unchanged: the shim tells the user what they say.
-    Ok(Prepared { parked: isolation.park(request).await?, files: asked.files })
+    Ok(Prepared { parked: isolation.park(request).await?, card, files: asked.files })
 }
 
 /// Makes the prepared container this one.
@@ -77,11 +85,28 @@ pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> 
         let path = Path::new(guest_paths::FILES).join(&file.name);
         fs::write(&path, &file.text).with_context(|| path.display().to_string())?;
     }
-    let orders = Orders { hostname: asked.hostname, args: asked.args, env: asked.env };
+    match (prepared.card, &asked.network) {
+        (Some(card), Some(network)) => identify_card(card, network).context("network")?,
+        (None, None) => {}
+        _ => bail!("the container was prepared for another network"),
+    }
+    prepared.parked.set_hostname(&asked.hostname)?;
+    let orders = Orders { args: asked.args, env: asked.env };
     let (task, process) = prepared.parked.order(&orders).await?;
     let pid = process.pid;
     connect(&task, String::new(), process, asked.streams, link);
     Ok((task, pid))
+}
+
+fn identify_card(card: Card, network: &GuestNetwork) -> Result<(), cofferdam_net::NetError> {
+    let network = cofferdam_net::GuestNetwork {
+        mac: network.mac.clone(),
+        address: network.address,
+        prefix: network.prefix,
+        gateway: network.gateway,
+        mtu: network.mtu,
+    };
+    cofferdam_net::identify_card(card, &network)
 }
 
 /// Starts a further process.
@@ -98,18 +123,15 @@ pub async fn exec(task: &Arc<dyn Task>, asked: ExecProcess, link: &Link) -> Resu
     Ok(pid)
 }
 
-/// Ends the container and leaves clean disks.
+/// Ends the container's processes and writes its disk out. It stays mounted: its journal is replayed at the next mount,
+/// which costs less than unmounting it does here.
 pub async fn shut_down(task: Option<Arc<dyn Task>>) -> Result<()> {
     if let Some(task) = task {
-        task.delete().await?;
+        // Who has ended already is no failure.
+        task.signal("", SIGKILL, true).await.ok();
+        task.wait("").await.ok();
     }
-    let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
-    let unmounted = rustix::mount::unmount(&rootfs, UnmountFlags::empty())
-        .and_then(|()| rustix::mount::unmount(DISK, UnmountFlags::empty()));
-    // Something still uses the disk: what was written is written out all the same.
-    if unmounted.is_err() {
-        rustix::fs::sync();
-    }
+    rustix::fs::sync();
     Ok(())
 }
 
@@ -139,8 +161,9 @@ fn mount_root(rootfs: &Path) -> Result<()> {
     }
     rustix::mount::mount(IMAGE_DISK, IMAGE, "erofs", MountFlags::RDONLY | MountFlags::NODEV, c"")
         .context("mount the image")?;
-    // Blocks of deleted files are given back to the host's sparse file.
-    rustix::mount::mount(WRITABLE_DISK, DISK, "ext4", MountFlags::NODEV, c"discard")
+    // Blocks of deleted files are given back to the host's sparse file. Its inode tables are zeroes already, being holes
+    // of that file: nothing is to be initialised in the background.
+    rustix::mount::mount(WRITABLE_DISK, DISK, "ext4", MountFlags::NODEV, c"discard,noinit_itable")
         .context("mount the writable disk")?;
     let (upper, work) = (Path::new(DISK).join("upper"), Path::new(DISK).join("work"));
     if !upper.exists() {

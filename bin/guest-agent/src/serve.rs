@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use cofferdam_net::{GuestNetwork, configure_guest};
 use cofferdam_proto::{AGENT_PORT, Adopt, Hello, Message, Request, Response, VERSION};
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::link::Link;
@@ -93,22 +92,13 @@ fn failure(id: u64, error: &anyhow::Error) -> Message {
     Message::Failure { id, message, exec_code, no_such_process, finished }
 }
 
-/// Becomes the VM of one container.
+/// Becomes a VM of its own.
 fn adopt(asked: &Adopt) -> Result<()> {
     let seed = hex::decode(&asked.seed).context("seed")?;
     cofferdam_sys::entropy::reseed(&seed).context("reseed")?;
     let clock = Duration::from_nanos(u64::try_from(asked.clock_nanos).context("clock")?);
     let clock = nix::sys::time::TimeSpec::from_duration(clock);
-    nix::time::clock_settime(nix::time::ClockId::CLOCK_REALTIME, clock).context("clock")?;
-    let Some(network) = &asked.network else { return Ok(()) };
-    configure_guest(&GuestNetwork {
-        mac: network.mac.clone(),
-        address: network.address,
-        prefix: network.prefix,
-        gateway: network.gateway,
-        mtu: network.mtu,
-    })
-    .context("network")
+    nix::time::clock_settime(nix::time::ClockId::CLOCK_REALTIME, clock).context("clock")
 }
 
 async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> {

@@ -10,7 +10,6 @@ use cofferdam_model::{GO, HelperReply, Orders, PARKED};
 use oci_spec::runtime::Process;
 
 use crate::failure::Failure;
-use crate::privileges::Privileges;
 use crate::{create, environment, program};
 
 /// Where orders come from. libcontainer wants what it runs to be cloneable.
@@ -23,10 +22,10 @@ impl Park {
         Self(Arc::new(stream.into()))
     }
 
-    /// Waits for orders and for the word to go. Returns what to run, as the program's user and with its privileges.
-    /// Ends the process when it is not wanted, or what is wanted cannot run.
-    pub fn wait(&self, process: &Process, privileges: &Privileges) -> Process {
-        match self.converse(process, privileges) {
+    /// Waits for orders and for the word to go. Returns what to run. Ends the process when it is not wanted, or what is
+    /// wanted cannot run.
+    pub fn wait(&self, process: &Process) -> Process {
+        match self.converse(process) {
             Ok(Some(process)) => process,
             // The container is taken down, and this process with it.
             Ok(None) => std::process::exit(0),
@@ -37,7 +36,7 @@ impl Park {
         }
     }
 
-    fn converse(&self, process: &Process, privileges: &Privileges) -> std::io::Result<Option<Process>> {
+    fn converse(&self, process: &Process) -> std::io::Result<Option<Process>> {
         let mut lines = BufReader::new(&*self.0);
         let say = |line: &str| (&*self.0).write_all(format!("{line}\n").as_bytes());
         let mut hear = || -> std::io::Result<Option<String>> {
@@ -47,7 +46,7 @@ impl Park {
         };
         say(PARKED)?;
         let Some(orders) = hear()? else { return Ok(None) };
-        let ready = obey(serde_json::from_str(&orders)?, process, privileges);
+        let ready = obey(serde_json::from_str(&orders)?, process);
         let reply = match &ready {
             Ok(_) => HelperReply::Ready { pid: 0 },
             Err(failure) => failure.clone().prefixed(create::PREFIX).into(),
@@ -59,14 +58,11 @@ impl Park {
 }
 
 /// Becomes the process that the orders describe, up to its program.
-fn obey(orders: Orders, process: &Process, privileges: &Privileges) -> Result<Process, Failure> {
+fn obey(orders: Orders, process: &Process) -> Result<Process, Failure> {
     let mut process = process.clone();
-    nix::unistd::sethostname(&orders.hostname).map_err(|error| Failure::new("hostname", error))?;
     environment::replace(&orders.env, process.user().uid());
     process.set_args(Some(orders.args));
     process.set_env(Some(orders.env));
-    // What is looked for must be found without privileges.
-    privileges.assume()?;
     program::find(&process).map_err(Failure::from_text)?;
     Ok(process)
 }

@@ -28,20 +28,21 @@ impl Executor for Program {
         let process = spec.process().as_ref();
         let process =
             process.ok_or_else(|| ExecutorValidationError::ArgValidationError("no process".into()))?;
-        if self.park.is_some() {
-            return Ok(());
-        }
         // The last thing before libcontainer waits for the start: what is looked for must be found without privileges.
         self.privileges
             .assume()
             .map_err(|failure| ExecutorValidationError::ArgValidationError(failure.message))?;
+        // Who is parked does not know yet what it will run.
+        if self.park.is_some() {
+            return Ok(());
+        }
         find(process).map(drop).map_err(ExecutorValidationError::ArgValidationError)
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let process = spec.process().as_ref().ok_or(ExecutorError::InvalidArg)?;
         let process = match &self.park {
-            Some(park) => &park.wait(process, &self.privileges),
+            Some(park) => &park.wait(process),
             None => process,
         };
         let message = run(process);

@@ -87,6 +87,7 @@ impl Shim {
             oci_helper: binary("cofferdam-oci"),
             open_stdin: stdin,
             stdin_once: stdin,
+            discard: false,
             terminal,
         };
         fs::write(directory.join(bundle::SHIM_SPEC), serde_json::to_vec(&spec).unwrap()).unwrap();

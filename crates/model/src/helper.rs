@@ -39,8 +39,6 @@ pub struct HelperCreate {
 /// When the stream ends instead, so does the process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
-    /// The hostname.
-    pub hostname: String,
     /// The program and its arguments.
     pub args: Vec<String>,
     /// Its environment, `NAME=value` each.

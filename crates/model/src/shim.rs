@@ -55,6 +55,8 @@ pub struct ShimSpec {
     pub open_stdin: bool,
     /// Whether standard input closes when the first attached client that gave input goes away (`StdinOnce`).
     pub stdin_once: bool,
+    /// Whether its writable layer is nobody's once it has ended (`--rm`): it need not be written out.
+    pub discard: bool,
     /// Whether the init process has a TTY. The specification says so, too, but it may be written after the shim has
     /// started, and clients attach from then on.
     pub terminal: bool,

@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use crate::NetError;
 use crate::address::parse_mac;
-use crate::link::{CONTAINER_INTERFACE, address_and_route, address_message, loopback_request, set_up};
+use crate::link::{CONTAINER_INTERFACE, address_and_route, loopback_request, up_request, without_ipv6};
 use crate::netlink::{Link, Request, Rtnl};
 
 /// What the guest's card is to become.
@@ -25,45 +25,41 @@ pub struct GuestNetwork {
     pub mtu: u32,
 }
 
-/// Configures the one network card: MAC address, the name `eth0`, MTU, address, default route; and loopback. A clone
-/// wakes up with its template's MAC and perhaps IP address: the card is taken down first and comes up with its own
-/// only.
-pub fn configure_guest(network: &GuestNetwork) -> Result<(), NetError> {
+/// A card that is ready for its identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Card {
+    index: u32,
+}
+
+/// Makes the one network card `eth0` and brings it up, without any address, and loopback. It is what clones of a VM have
+/// behind them: bringing a card up is most of the work.
+pub fn prepare_card() -> Result<Card, NetError> {
     let mut rtnl = Rtnl::open()?;
     let card = single_card(&rtnl.links()?)?;
+    if card.name != CONTAINER_INTERFACE {
+        let mut name = LinkMessage::default();
+        name.header.index = card.index;
+        name.attributes = vec![LinkAttribute::IfName(CONTAINER_INTERFACE.to_owned())];
+        let message = RouteNetlinkMessage::SetLink(name);
+        rtnl.send(vec![Request::new(message, 0, format!("name interface {}", card.name))])?;
+    }
+    without_ipv6();
+    rtnl.send(vec![loopback_request(), up_request(card.index)])?;
+    Ok(Card { index: card.index })
+}
 
-    let mut down = LinkMessage::default();
-    down.header.index = card.index;
-    down.header.change_mask = LinkFlags::Up;
+/// Gives the card its MAC address, MTU, address and default route. A virtio card takes another MAC address while it is
+/// up.
+pub fn identify_card(card: Card, network: &GuestNetwork) -> Result<(), NetError> {
     let mut identity = LinkMessage::default();
     identity.header.index = card.index;
     identity.attributes =
         vec![LinkAttribute::Address(parse_mac(&network.mac)?.to_vec()), LinkAttribute::Mtu(network.mtu)];
-    if card.name != CONTAINER_INTERFACE {
-        identity.attributes.push(LinkAttribute::IfName(CONTAINER_INTERFACE.to_owned()));
-    }
-    let set = |message, doing: &str| {
-        Request::new(RouteNetlinkMessage::SetLink(message), 0, format!("{doing} interface {}", card.name))
-    };
-    let mut requests = vec![
-        loopback_request(),
-        set(down, "take down"),
-        set(identity, "name and address"),
-        set(set_up(card.index), "bring up"),
-    ];
-    for old in rtnl.addresses()?.into_iter().filter(|old| old.index == card.index) {
-        if (old.address, old.prefix) != (network.address, network.prefix) {
-            let message =
-                RouteNetlinkMessage::DelAddress(address_message(card.index, old.address, old.prefix));
-            requests.push(Request::new(
-                message,
-                0,
-                format!("remove the old address of interface {}", card.name),
-            ));
-        }
-    }
+    let message = RouteNetlinkMessage::SetLink(identity);
+    let mut requests =
+        vec![Request::new(message, 0, format!("give interface {CONTAINER_INTERFACE} its MAC"))];
     requests.extend(address_and_route(card.index, network.address, network.prefix, network.gateway));
-    rtnl.send(requests)
+    Rtnl::open()?.send(requests)
 }
 
 /// The only Ethernet interface, or the only one among several that is a card and not made by software.

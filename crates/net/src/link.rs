@@ -95,9 +95,16 @@ pub fn loopback_up() -> Result<(), NetError> {
 pub fn configure(network: &BridgeNetwork) -> Result<(), NetError> {
     let mut rtnl = Rtnl::open()?;
     let index = rtnl.index_of(CONTAINER_INTERFACE)?;
+    without_ipv6();
     let mut requests = vec![loopback_request(), up_request(index)];
     requests.extend(address_and_route(index, network.address, network.prefix, network.gateway));
     rtnl.send(requests)
+}
+
+/// Switches IPv6 off on the container's interface before that comes up, as Docker does in networks that have none. A
+/// kernel without IPv6 has nothing to switch off.
+pub(crate) fn without_ipv6() {
+    let _ = std::fs::write(format!("/proc/sys/net/ipv6/conf/{CONTAINER_INTERFACE}/disable_ipv6"), "1");
 }
 
 /// Brings the container's interface up.

@@ -290,20 +290,12 @@ fn a_guest_behind_a_tap_is_on_the_bridge() {
         HostLink::open().unwrap().connect(&outer, &namespace).unwrap();
         let shim_side = outer.clone();
         let tap = within(&namespace, move || tap_for_vm(&shim_side).unwrap());
-        // The guest: its card is a TAP too, with another MAC and name, up already like a clone's.
+        // The guest: its card is a TAP too, with another MAC and name, brought up as in a template.
         let guest = new_namespace();
-        let card = within(&guest, || {
+        let (card, prepared) = within(&guest, || {
             let card = cofferdam_sys::tap::open("ens3").unwrap();
             cofferdam_sys::tap::set_offload(&card).unwrap();
-            let config = GuestNetwork {
-                mac: mac_for(Ipv4Addr::new(10, 0, 0, 9)),
-                address: Ipv4Addr::new(10, 0, 0, 9),
-                prefix: 24,
-                gateway: Ipv4Addr::new(10, 0, 0, 1),
-                mtu: 1500,
-            };
-            configure_guest(&config).unwrap();
-            card
+            (card, prepare_card().unwrap())
         });
         cofferdam_sys::tap::set_offload(&tap).unwrap();
         let (stop, carrier) = carry(tap, card);
@@ -315,8 +307,7 @@ fn a_guest_behind_a_tap_is_on_the_bridge() {
             mtu: outer.mtu,
         };
         within(&guest, move || {
-            // As after a clone: nothing of the template's stays.
-            configure_guest(&config).unwrap();
+            identify_card(prepared, &config).unwrap();
             let addresses = crate::netlink::Rtnl::open().unwrap().addresses().unwrap();
             let addresses: Vec<_> = addresses.into_iter().map(|a| a.address).collect();
             assert_eq!(addresses, [Ipv4Addr::LOCALHOST, config.address]);

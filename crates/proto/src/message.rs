@@ -58,7 +58,7 @@ pub struct Hello {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Become the VM of one container: entropy, clock, network. Before any user code, once.
+    /// Become a VM of its own: entropy, clock. Before any user code, once.
     Adopt(Adopt),
     /// Mount the disks and make the container, with an init process that waits for [`Request::Create`]. All of it is
     /// the same for many containers: a VM may be saved after it and cloned for each of them.
@@ -110,8 +110,6 @@ pub struct Adopt {
     pub clock_nanos: i64,
     /// Fresh random bytes in hexadecimal.
     pub seed: String,
-    /// The address; `None` leaves only loopback.
-    pub network: Option<GuestNetwork>,
 }
 
 /// The network interface's configuration.
@@ -152,6 +150,8 @@ pub struct Prepare {
 pub struct CreateContainer {
     /// The hostname.
     pub hostname: String,
+    /// The network card's identity, if the container was prepared with one.
+    pub network: Option<GuestNetwork>,
     /// The program and its arguments.
     pub args: Vec<String>,
     /// Its environment, `NAME=value` each.
@@ -263,7 +263,7 @@ mod tests {
         };
         let messages = [
             Message::Hello(Hello { version: crate::VERSION, kernel: "6.12".into() }),
-            request(Request::Adopt(Adopt { clock_nanos: 5, seed: "00ff".into(), network: Some(network) })),
+            request(Request::Adopt(Adopt { clock_nanos: 5, seed: "00ff".into() })),
             request(Request::Prepare(Box::new(Prepare {
                 spec: "{}".into(),
                 terminal: false,
@@ -274,6 +274,7 @@ mod tests {
             }))),
             request(Request::Create(Box::new(CreateContainer {
                 hostname: "h".into(),
+                network: Some(network),
                 args: vec!["sh".into()],
                 env: vec!["A=b".into()],
                 streams,

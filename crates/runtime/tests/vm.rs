@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cofferdam_hypervisor::template::Templates;
 use cofferdam_model::{
     BridgeNetwork, ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
-    TemplateOrder, TemplateSource, VmSpec, VmStart, WindowSize,
+    TemplateRecord, TemplateSource, VmSpec, VmStart, WindowSize,
 };
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -133,12 +135,18 @@ impl Host {
             oci_helper: self.helper.clone(),
             open_stdin: true,
             stdin_once: false,
+            discard: false,
             terminal: false,
         }
     }
 
     async fn create(&self, spec: &Value, terminal: bool) -> Result<(Arc<dyn Task>, Process), Error> {
-        self.create_with(spec, terminal, NetworkSpec::None, None).await
+        let start = VmStart::Boot { reason: String::new() };
+        self.create_with(spec, terminal, NetworkSpec::None, None, start).await
+    }
+
+    async fn create_from(&self, spec: &Value, start: VmStart) -> Result<(Arc<dyn Task>, Process), Error> {
+        self.create_with(spec, false, NetworkSpec::None, None, start).await
     }
 
     async fn create_with(
@@ -147,6 +155,7 @@ impl Host {
         terminal: bool,
         network: NetworkSpec,
         tap: Option<OwnedFd>,
+        start: VmStart,
     ) -> Result<(Arc<dyn Task>, Process), Error> {
         let id = ContainerId::random();
         let bundle = self.root.path().join(id.as_str());
@@ -160,7 +169,10 @@ impl Host {
             json!({"destination": "/etc/hosts", "type": "bind", "source": data.join("hosts"), "options": ["rbind", "rprivate"]}),
         );
         fs::write(bundle.join("config.json"), spec.to_string()).unwrap();
-        let shim = ShimSpec { network, ..self.shim(&id, writable) };
+        let mut shim = ShimSpec { network, ..self.shim(&id, writable) };
+        if let Some(vm) = &mut shim.vm {
+            vm.start = start;
+        }
         let isolation = VmIsolation::new(shim, tap);
         isolation.create(CreateRequest { id: id.to_string(), bundle, terminal, stdin: true }).await
     }
@@ -213,6 +225,7 @@ async fn containers_run_in_vms() {
     refusals_name_the_thing(&host).await;
     a_lost_vm_is_an_exit(&host).await;
     the_card_is_connected(&host).await;
+    a_broken_template_is_no_hindrance(&host).await;
     for entry in fs::read_dir("/sys/fs/cgroup").unwrap() {
         let _ = fs::remove_dir(entry.unwrap().path().join("cofferdam-vmtest"));
     }
@@ -243,6 +256,41 @@ async fn a_program_runs_and_ends(host: &Host) {
         assert_eq!((exit.code, err.as_str()), (7, "err\n"));
         host.nothing_left();
     }
+}
+
+/// A template that is whole by its digests and yet no VM: the container boots instead, and says why.
+async fn a_broken_template_is_no_hindrance(host: &Host) {
+    let source = TemplateSource {
+        directory: host.root.path().join("templates"),
+        verified: host.root.path().join("verified"),
+        base: "ab".repeat(32),
+    };
+    let templates = Templates::of(&source);
+    let scratch = templates.begin(&source.base).unwrap();
+    fs::File::create(scratch.memory()).unwrap().set_len(256 << 20).unwrap();
+    fs::write(scratch.state(), "no state of any VM").unwrap();
+    let record = TemplateRecord {
+        key: source.base.clone(),
+        kernel: "none".into(),
+        hypervisor: "qemu".into(),
+        accelerator: "tcg".into(),
+        cpus: 1,
+        memory: 256 << 20,
+        image: None,
+        created: 0,
+        digests: BTreeMap::new(),
+    };
+    templates.finish(scratch, record).unwrap();
+    let start = VmStart::Clone(source);
+    let (task, mut process) = host.create_from(&spec(&["echo", "booted"], false, &[]), start).await.unwrap();
+    task.start().await.unwrap();
+    assert_eq!(read(process.stdio.stdout.take()).await, "booted\n");
+    assert_eq!(task.wait("").await.unwrap().code, 0);
+    let info = task.info().await.vm.unwrap();
+    assert_eq!(info.start, "boot");
+    assert!(info.start_reason.starts_with("clone failed: "), "{}", info.start_reason);
+    task.delete().await.unwrap();
+    host.nothing_left();
 }
 
 async fn a_long_container(host: &Host) {
@@ -471,7 +519,10 @@ async fn the_card_is_connected(host: &Host) {
     });
     let script = "ip addr show eth0; ip route; ping -c 2 -W 5 10.9.8.1";
     let asked = spec(&["sh", "-c", script], false, &[]);
-    let (task, mut process) = host.create_with(&asked, false, network, Some(tap())).await.unwrap();
+    let (task, mut process) = host
+        .create_with(&asked, false, network, Some(tap()), VmStart::Boot { reason: String::new() })
+        .await
+        .unwrap();
     task.start().await.unwrap();
     let out = read(process.stdio.stdout.take()).await;
     println!("{out}");

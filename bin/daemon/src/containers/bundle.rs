@@ -107,6 +107,7 @@ pub fn shim_spec(
         oci_helper: engine.pieces.oci.clone(),
         open_stdin: record.config.open_stdin,
         stdin_once: record.config.stdin_once,
+        discard: record.host.auto_remove,
         terminal: record.config.tty,
     }
 }

@@ -14,7 +14,11 @@ use crate::Error;
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// The group that libcontainer puts the container into.
-pub(super) struct ContainerCgroup(Cgroup);
+pub(super) struct ContainerCgroup {
+    cgroup: Cgroup,
+    /// Whether the container has a PID namespace of its own, which ends with its init process.
+    own_pids: bool,
+}
 
 /// What is read of `config.json` here.
 #[derive(Deserialize)]
@@ -26,6 +30,15 @@ struct Spec {
 #[serde(rename_all = "camelCase")]
 struct Linux {
     cgroups_path: Option<String>,
+    #[serde(default)]
+    namespaces: Vec<NamespaceSpec>,
+}
+
+#[derive(Deserialize)]
+struct NamespaceSpec {
+    #[serde(rename = "type")]
+    kind: String,
+    path: Option<String>,
 }
 
 impl ContainerCgroup {
@@ -41,11 +54,17 @@ impl ContainerCgroup {
         let cgroup = Cgroup::named(&name).map_err(failed)?;
         // libcontainer makes only the controllers it knows; an exec joins all that the host has.
         cgroup.create().map_err(failed)?;
-        Ok(Self(cgroup))
+        let own_pids = spec.linux.namespaces.iter().any(|one| one.kind == "pid" && one.path.is_none());
+        Ok(Self { cgroup, own_pids })
+    }
+
+    /// Whether every process of the container ends with its init process.
+    pub(super) fn ends_with_init(&self) -> bool {
+        self.own_pids
     }
 
     pub(super) fn pids(&self) -> io::Result<Vec<i32>> {
-        self.0.pids().map_err(io::Error::other)
+        self.cgroup.pids().map_err(io::Error::other)
     }
 
     /// Sends a signal to every process; those that end meanwhile are fine.
@@ -66,7 +85,7 @@ impl ContainerCgroup {
     }
 
     pub(super) fn thaw(&self) -> io::Result<()> {
-        self.0.thaw().map_err(io::Error::other)
+        self.cgroup.thaw().map_err(io::Error::other)
     }
 
     /// Kills every process, and returns when they are gone.
@@ -79,7 +98,7 @@ impl ContainerCgroup {
 
     /// Kills every process and removes the group. Idempotent.
     pub(super) async fn kill_and_remove(&self) -> io::Result<()> {
-        if !self.0.exists() {
+        if !self.cgroup.exists() {
             return Ok(());
         }
         self.kill_all().await?;
@@ -88,14 +107,14 @@ impl ContainerCgroup {
 
     /// Whether the OOM killer has ended a process of the container.
     pub(super) fn oom_killed(&self) -> bool {
-        self.0.oom_kills().is_ok_and(|kills| kills > 0)
+        self.cgroup.oom_kills().is_ok_and(|kills| kills > 0)
     }
 
     async fn blocking(
         &self,
         work: impl FnOnce(&Cgroup) -> Result<(), CgroupError> + Send + 'static,
     ) -> io::Result<()> {
-        let cgroup = self.0.clone();
+        let cgroup = self.cgroup.clone();
         let done = tokio::task::spawn_blocking(move || work(&cgroup)).await;
         done.map_err(io::Error::other)?.map_err(io::Error::other)
     }

@@ -69,9 +69,7 @@ impl ProcessIsolation {
             orders.parked(&self.state(&request)).await.map(|orders| (orders, init, process))
         };
         match parking.await {
-            Ok((orders, init, process)) => {
-                Ok(Parked::new(self.state(&request), cgroup, init, process, orders))
-            }
+            Ok((orders, init, process)) => Parked::new(self.state(&request), cgroup, init, process, orders),
             Err(error) => Err(self.undo(&cgroup, error).await),
         }
     }

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 
 use cofferdam_model::{GO, HelperReply, PARKED};
+use cofferdam_sys::namespace::{self, Namespace};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
@@ -21,6 +22,13 @@ pub struct Parked {
     init: Running,
     process: Process,
     orders: Orders,
+    uts: Uts,
+}
+
+/// The UTS namespaces of the container and of this thread.
+struct Uts {
+    theirs: OwnedFd,
+    own: OwnedFd,
 }
 
 impl Parked {
@@ -30,13 +38,30 @@ impl Parked {
         init: Running,
         process: Process,
         orders: Orders,
-    ) -> Self {
-        Self { state, cgroup, init, process, orders }
+    ) -> Result<Self, Error> {
+        let handle = |handle: io::Result<OwnedFd>| {
+            handle.map_err(|source| Error::Os { doing: "UTS namespace", source })
+        };
+        let theirs = handle(namespace::of_process(init.pid, Namespace::Uts))?;
+        let uts = Uts { theirs, own: handle(namespace::current(Namespace::Uts))? };
+        Ok(Self { state, cgroup, init, process, orders, uts })
+    }
+
+    /// Gives it this hostname: it cannot do so itself, since it has the privileges of its program already. The calling
+    /// thread is in its UTS namespace meanwhile.
+    pub fn set_hostname(&self, hostname: &str) -> Result<(), Error> {
+        let set = || -> io::Result<()> {
+            namespace::join(&self.uts.theirs, Namespace::Uts)?;
+            let set = rustix::system::sethostname(hostname.as_bytes());
+            namespace::join(&self.uts.own, Namespace::Uts)?;
+            Ok(set?)
+        };
+        set().map_err(|source| Error::Os { doing: "hostname", source })
     }
 
     /// Makes it a certain container, up to the point where only its program is missing.
     pub async fn order(self, orders: &cofferdam_model::Orders) -> Result<(Arc<dyn Task>, Process), Error> {
-        let Self { state, cgroup, init, process, orders: mut stream } = self;
+        let Self { state, cgroup, init, process, orders: mut stream, uts: _ } = self;
         if let Err(error) = stream.give(orders).await {
             cgroup.kill_and_remove().await.ok();
             return Err(error);

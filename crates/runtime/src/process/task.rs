@@ -71,14 +71,16 @@ fn not_started(source: io::Error) -> Error {
 impl ProcessTask {
     pub(super) fn new(state: State, cgroup: ContainerCgroup, init: Running, gate: Gate) -> Arc<Self> {
         let cgroup = Arc::new(cgroup);
-        // Without a PID namespace of their own nothing ends the others when the init process ends.
-        let (exited, left) = (init.exited.clone(), Arc::clone(&cgroup));
-        tokio::spawn(async move {
-            exited.wait().await;
-            if let Err(error) = left.kill_all().await {
-                tracing::warn!(%error, "processes of the ended container");
-            }
-        });
+        if !cgroup.ends_with_init() {
+            // Without a PID namespace of their own nothing ends the others when the init process ends.
+            let (exited, left) = (init.exited.clone(), Arc::clone(&cgroup));
+            tokio::spawn(async move {
+                exited.wait().await;
+                if let Err(error) = left.kill_all().await {
+                    tracing::warn!(%error, "processes of the ended container");
+                }
+            });
+        }
         Arc::new(Self { state, cgroup, init, gate, execs: Mutex::default() })
     }
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use cofferdam_model::{NetworkSpec, RootfsSpec, Share, ShimSpec};
-use cofferdam_proto::{CreateContainer, GuestFile, Prepare, StreamIds};
+use cofferdam_proto::{CreateContainer, GuestFile, GuestNetwork, Prepare, StreamIds};
 use serde_json::{Value, json};
 
 use super::guest_paths;
@@ -61,16 +61,30 @@ impl GuestSpec {
         }
         adapt(&mut spec);
         let (args, env) = take_program(&mut spec["process"]);
+        let network = guest_network(&shim.network);
         let prepare = Prepare {
             spec: spec.to_string(),
             terminal: request.terminal,
             stdin: request.stdin,
-            network: matches!(shim.network, NetworkSpec::Bridge(_)),
+            network: network.is_some(),
             files: files.iter().map(|file| file.name.clone()).collect(),
             share: !shares.is_empty(),
         };
-        let create = CreateContainer { hostname, args, env, streams: StreamIds::default(), files };
+        let create = CreateContainer { hostname, network, args, env, streams: StreamIds::default(), files };
         Ok(Self { prepare, create, shares, cgroup, nano_cpus, cpu_shares })
+    }
+}
+
+fn guest_network(network: &NetworkSpec) -> Option<GuestNetwork> {
+    match network {
+        NetworkSpec::Bridge(bridge) => Some(GuestNetwork {
+            mac: bridge.mac.clone(),
+            address: bridge.address,
+            prefix: bridge.prefix,
+            gateway: bridge.gateway,
+            mtu: bridge.mtu,
+        }),
+        NetworkSpec::None | NetworkSpec::Host => None,
     }
 }
 
@@ -180,6 +194,7 @@ mod tests {
             oci_helper: PathBuf::new(),
             open_stdin: false,
             stdin_once: false,
+            discard: false,
             terminal: false,
         }
     }

@@ -6,7 +6,7 @@
 //!   2 choose how to start: image template, template, boot; make the disk                              (start)
 //!   3 cgroup, user name, share server, jailed VM worker process                                       (worker)
 //!   4 wait for the agent's Hello when the guest boots; a clone has said it long ago
-//!   5 Adopt (entropy, clock, address), Prepare unless the template has done it, Create                (task, link)
+//!   5 Adopt (entropy, clock), Prepare unless the template has done it, Create (identity, program)    (task, link)
 //! ```
 //!
 //! When a clone does not come to life the next way is tried, down to a boot. [`template`] makes templates.
@@ -32,8 +32,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use cofferdam_hypervisor::Vm;
-use cofferdam_model::{NetworkSpec, RootfsSpec, ShimSpec, VmInfo, VmSpec, VmStart, bundle, random_hex};
-use cofferdam_proto::{Adopt, CreateContainer, GuestNetwork, Hello, Message, Request, Response, StreamIds};
+use cofferdam_model::{RootfsSpec, ShimSpec, VmInfo, VmSpec, VmStart, bundle, random_hex};
+use cofferdam_proto::{Adopt, CreateContainer, Hello, Message, Request, Response, StreamIds};
 use cofferdam_sys::trace::mark;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -186,13 +186,11 @@ impl Attempt<'_> {
             start_reason: self.reason.to_owned(),
             template: self.start.template().map(|template| template.record.key.clone()).unwrap_or_default(),
         };
-        let task = VmTask::serve(link, messages, Arc::clone(worker), info, self.template_wanted);
+        // What it has written to the host's directories is of worth in any case.
+        let discard = self.spec.discard && self.guest.shares.is_empty();
+        let task = VmTask::serve(link, messages, Arc::clone(worker), info, self.template_wanted, discard);
         let (streams, stdio) = task.connect(request.terminal, request.stdin);
-        let adopt = Request::Adopt(Adopt {
-            clock_nanos: now(),
-            seed: random_hex(64),
-            network: guest_network(&self.spec.network),
-        });
+        let adopt = Request::Adopt(Adopt { clock_nanos: now(), seed: random_hex(64) });
         let create = Request::Create(Box::new(CreateContainer { streams, ..self.guest.create.clone() }));
         let prepare = async {
             match self.start {
@@ -249,19 +247,6 @@ async fn greet(vm: &dyn Vm, messages: &mut mpsc::Receiver<Message>) -> Result<He
         () = tokio::time::sleep(BOOT_TIME) => {
             Err(failed(format!("did not answer within {} seconds", BOOT_TIME.as_secs())).await)
         }
-    }
-}
-
-fn guest_network(network: &NetworkSpec) -> Option<GuestNetwork> {
-    match network {
-        NetworkSpec::Bridge(bridge) => Some(GuestNetwork {
-            mac: bridge.mac.clone(),
-            address: bridge.address,
-            prefix: bridge.prefix,
-            gateway: bridge.gateway,
-            mtu: bridge.mtu,
-        }),
-        NetworkSpec::None | NetworkSpec::Host => None,
     }
 }
 

@@ -36,6 +36,8 @@ pub(super) struct VmTask {
     worker: Arc<Worker>,
     info: VmInfo,
     template_wanted: bool,
+    /// Whether nothing that the guest holds is of any worth after its end.
+    discard: bool,
     numbers: StreamNumbers,
     next_request: AtomicU64,
     oom_killed: AtomicBool,
@@ -59,12 +61,14 @@ impl VmTask {
         worker: Arc<Worker>,
         info: VmInfo,
         template_wanted: bool,
+        discard: bool,
     ) -> Arc<Self> {
         let task = Arc::new(Self {
             link,
             worker,
             info,
             template_wanted,
+            discard,
             numbers: StreamNumbers::new(),
             next_request: AtomicU64::new(1),
             oom_killed: AtomicBool::new(false),
@@ -324,7 +328,9 @@ impl Task for VmTask {
     }
 
     async fn delete(&self) -> Result<(), Error> {
-        if let Err(error) = self.ask_within(Request::Shutdown, SHUTDOWN_TIME).await {
+        if !self.discard
+            && let Err(error) = self.ask_within(Request::Shutdown, SHUTDOWN_TIME).await
+        {
             tracing::debug!(%error, "the guest did not shut down");
         }
         self.worker.end().await;
