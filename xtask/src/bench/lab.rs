@@ -15,6 +15,7 @@ use super::figure::{Figure, Spec};
 use super::host::Facts;
 use super::image::Small;
 use super::peers::{Absent, Peers};
+use super::programs::TRIMMED;
 use super::report::{Contestant, Report};
 use super::{Options, density, inside, lifecycle, throughput, transfer};
 use crate::project::{release, which};
@@ -80,9 +81,17 @@ pub fn measure(options: &Options, dir: &Path) -> Result<Report> {
     let group = super::group(dir)?;
     let image = Small::at(dir);
     let native = Native::new(&group, &image.root)?;
-    let ours = Rc::new(Host::start(dir, &group, &super::instance(dir)?)?);
+    let instance = super::instance(dir)?;
+    let ours = Rc::new(Host::start(dir, &group, &instance)?);
     let mut absent = Vec::new();
-    let mut engines = our_engines(options, &ours, &image, &mut absent)?;
+    let mut engines = our_engines(options, &ours, &OURS, &image, &mut absent)?;
+    let trimmed = if dir.join(TRIMMED).is_dir() && options.wants_level("hyperv") {
+        let host = Rc::new(Host::start_trimmed(dir, &group, &format!("{instance}t"))?);
+        engines.extend(our_engines(options, &host, &[("hyperv", false)], &image, &mut absent)?);
+        Some(host)
+    } else {
+        None
+    };
     let mut peers = Peers::new(dir, &group, &image);
     for peer in options.peers()? {
         eprintln!("getting {} ready …", peer.word());
@@ -111,6 +120,9 @@ pub fn measure(options: &Options, dir: &Path) -> Result<Report> {
     let Lab { engines: contestants, .. } = lab;
     drop(contestants);
     drop(peers);
+    if let Some(trimmed) = trimmed {
+        trimmed.finish()?;
+    }
     ours.finish()?;
     outcome?;
     Ok(Report { host, engines, absent, figures })
@@ -134,17 +146,21 @@ fn all(lab: &Lab, figures: &mut Vec<Figure>) -> Result<()> {
     Ok(())
 }
 
+/// Our levels, and whether the stock client drives them.
+const OURS: [(&str, bool); 3] = [("process", false), ("process", true), ("hyperv", false)];
+
 /// Ours, with the image in it; a level that does not work here is absent.
 fn our_engines(
     options: &Options,
     host: &Rc<Host>,
+    levels: &[(&'static str, bool)],
     image: &Small,
     absent: &mut Vec<Absent>,
 ) -> Result<Vec<Box<dyn Engine>>> {
     let ours = |level, stock| Cofferdam { host: Rc::clone(host), level, stock };
     perform(&ours("process", false), &Act::Load { archive: &image.archive })?;
     let mut engines: Vec<Box<dyn Engine>> = Vec::new();
-    for (level, stock) in [("process", false), ("process", true), ("hyperv", false)] {
+    for &(level, stock) in levels {
         if !options.wants_level(level) {
             continue;
         }
@@ -153,7 +169,9 @@ fn our_engines(
         let ready = if stock && which("docker").is_none() {
             Err(anyhow::anyhow!("docker was not found"))
         } else {
-            perform(&engine, &Act::Run { network: Network::None, program: &["true"] })
+            // The first of each kind has the engine make a template for the others.
+            let run = |network| perform(&engine, &Act::Run { network, program: &["true"] });
+            run(Network::None).and_then(|_| run(Network::Bridge))
         };
         match ready {
             Ok(_) => engines.push(Box::new(engine)),

@@ -9,6 +9,9 @@ use anyhow::{Context, Result};
 /// What a daemon and its containers are.
 const NAMES: [&str; 4] = ["cofferdamd", "cofferdam", "cofferdam-shim", "cofferdam-oci"];
 
+/// The directory of the guest with the trimmed kernel (`cargo xtask guest --build`), beside the other's.
+pub const TRIMMED: &str = "guest-trimmed";
+
 /// What a utility VM boots.
 const GUEST: [&str; 3] = ["vmlinuz", "initrd.img", "release"];
 
@@ -20,14 +23,16 @@ pub fn copy(programs: &Path, dir: &Path) -> Result<PathBuf> {
         let program = programs.join(name);
         fs::copy(&program, copies.join(name)).with_context(|| format!("copy {}", program.display()))?;
     }
-    // Without one the hyperv level is absent, with the engine's own reason.
-    let guest = programs.join("../guest");
-    if guest.is_dir() {
-        fs::create_dir_all(dir.join("guest"))?;
+    // Without one the hyperv level is absent, with the engine's own reason; the trimmed one is an addition.
+    for guest in ["guest", TRIMMED] {
+        let (from, to) = (programs.join("..").join(guest), dir.join(guest));
+        if !from.is_dir() {
+            continue;
+        }
+        fs::create_dir_all(&to)?;
         for name in GUEST {
-            let file = guest.join(name);
-            fs::copy(&file, dir.join("guest").join(name))
-                .with_context(|| format!("copy {}", file.display()))?;
+            let file = from.join(name);
+            fs::copy(&file, to.join(name)).with_context(|| format!("copy {}", file.display()))?;
         }
     }
     Ok(copies)

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use cofferdam_tests::{Daemon, Programs};
 
 use super::super::engine::{Ability, Act, Engine, IDLE};
+use super::super::programs::TRIMMED;
 use super::super::timed;
 use crate::cpu::CpuMeter;
 use crate::project::{release, which};
@@ -16,21 +17,41 @@ use crate::project::{release, which};
 pub struct Host {
     daemon: Daemon,
     meter: CpuMeter,
+    /// What its VMs boot, when it is not the distribution's kernel.
+    kernel: Option<&'static str>,
 }
 
 impl Host {
     /// Starts it with everything of it in `dir`; `instance` is its name on the host.
     pub fn start(dir: &Path, group: &str, instance: &str) -> Result<Self> {
+        Self::start_as(dir, "cofferdam", group, instance, &[], None)
+    }
+
+    /// One more, whose VMs boot the trimmed kernel.
+    pub fn start_trimmed(dir: &Path, group: &str, instance: &str) -> Result<Self> {
+        let guest = dir.join(TRIMMED);
+        let flags = ["--guest", guest.to_str().context("the directory's name is no text")?];
+        Self::start_as(dir, "cofferdam-trimmed", group, instance, &flags, Some("trimmed kernel"))
+    }
+
+    fn start_as(
+        dir: &Path,
+        name: &str,
+        group: &str,
+        instance: &str,
+        flags: &[&str],
+        kernel: Option<&'static str>,
+    ) -> Result<Self> {
         let programs = Programs {
             daemon: release().join("cofferdamd"),
             cofferdam: release().join("cofferdam"),
             docker: which("docker").unwrap_or_default(),
         };
-        let meter = CpuMeter::new(&format!("{group}/cofferdam"), Some(&format!("cofferdam-{instance}")))?;
-        let daemon = Daemon::at(dir.join("cofferdam"), instance, programs, &[])?;
+        let meter = CpuMeter::new(&format!("{group}/{name}"), Some(&format!("cofferdam-{instance}")))?;
+        let daemon = Daemon::at(dir.join(name), instance, programs, flags)?;
         meter.enter()?;
         daemon.launch(&[])?;
-        Ok(Self { daemon, meter })
+        Ok(Self { daemon, meter, kernel })
     }
 
     /// Ends it and looks at what is left.
@@ -49,7 +70,8 @@ pub struct Cofferdam {
 
 impl Engine for Cofferdam {
     fn name(&self) -> String {
-        format!("cofferdam {}{}", self.level, if self.stock { ", docker CLI" } else { "" })
+        let kernel = self.host.kernel.map_or(String::new(), |kernel| format!(", {kernel}"));
+        format!("cofferdam {}{}{kernel}", self.level, if self.stock { ", docker CLI" } else { "" })
     }
 
     fn is_ours(&self) -> bool {
