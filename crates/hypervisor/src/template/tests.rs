@@ -102,7 +102,9 @@ fn the_least_recently_used_go_first() {
         let used = fs::File::create(templates.directory.join(key).join(USED)).unwrap();
         used.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
     };
-    (age("aa", 30), age("bb", 10), age("cc", 20));
+    for (key, seconds) in [("aa", 30), ("bb", 10), ("cc", 20)] {
+        age(key, seconds);
+    }
     let keys = || templates.list().into_iter().map(|(record, ..)| record.key).collect::<Vec<_>>();
     assert_eq!(keys(), ["aa", "cc", "bb"]);
     templates.prune(Bounds { count: 2, bytes: u64::MAX }, &[]);
