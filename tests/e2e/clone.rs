@@ -105,8 +105,8 @@ fn boot_when_asked_for(case: &Case) -> Result<()> {
 
     let daemon = Daemon::start(case.host, "boots", &["--vm-start=boot"])?;
     daemon.install_nanoserver()?;
-    daemon.docker(&["run", "-d", "--name", "a", &isolation, "nanoserver", "sleep", "1000"]).ok()?;
-    check_eq!(start_of(&daemon, "a")?.0, "boot");
+    daemon.docker(&["run", "-d", "--name", "one", &isolation, "nanoserver", "sleep", "1000"]).ok()?;
+    check_eq!(start_of(&daemon, "one")?.0, "boot");
     daemon.remove_everything()
 }
 
@@ -134,8 +134,9 @@ fn freed_memory_returns(case: &Case) -> Result<()> {
     case.shell(&name, "dd if=/dev/zero of=/dev/shm/big bs=1M count=50 2>/dev/null")?;
     let full = private()?;
     check!(full > before + 40, "{before} MiB before, {full} MiB with 50 MiB in use");
-    case.shell(&name, "rm /dev/shm/big; echo 1 >/dev/null")?;
-    eventually(Duration::from_secs(60), || Ok((private()? + 30 < full).then_some(())))
+    case.shell(&name, "rm /dev/shm/big")?;
+    // Whole pieces of 2 MiB only, and the guest itself has grown meanwhile.
+    eventually(Duration::from_secs(60), || Ok((private()? + 20 < full).then_some(())))
         .with_context(|| format!("{full} MiB in use, still {} MiB", private().unwrap_or_default()))
 }
 
@@ -175,9 +176,9 @@ fn a_damaged_template_is_made_anew(case: &Case) -> Result<()> {
     memory.write_all_at(b"damage", 1 << 20)?;
     drop(memory);
     let isolation = case.isolation();
-    daemon.docker(&["run", "-d", "--name", "a", &isolation, "nanoserver", "sleep", "1000"]).ok()?;
-    check_eq!(daemon.docker(&["exec", "a", "echo", "ok"]).ok()?, "ok");
-    check_eq!(start_of(&daemon, "a")?, ("clone".to_owned(), key));
+    daemon.docker(&["run", "-d", "--name", "one", &isolation, "nanoserver", "sleep", "1000"]).ok()?;
+    check_eq!(daemon.docker(&["exec", "one", "echo", "ok"]).ok()?, "ok");
+    check_eq!(start_of(&daemon, "one")?, ("clone".to_owned(), key));
     check!(daemon.log().contains("is not what it was"), "the log does not say so:\n{}", daemon.log());
     daemon.remove_everything()
 }

@@ -58,7 +58,7 @@ fn daemon_killed(case: &Case) -> Result<()> {
         Ok(Some(seen).filter(|seen| seen["RestartCount"] == 1 && seen["State"]["Status"] == "exited"))
     })
     .context("the restart policy was forgotten")?;
-    check_eq!(ended["State"]["ExitCode"], 6);
+    check_eq!(ended["State"]["ExitCode"], 6, "{}", ended["State"]);
     check_eq!(daemon.docker(&["logs", "ends"]).ok()?, "run\nrun");
     let logs = daemon.docker(&["logs", "stays"]).ok()?;
     let wanted: Vec<_> = (1..=logs.lines().count()).map(|n| format!("line {n}")).collect();

@@ -339,7 +339,11 @@ impl Actor {
             self.record(Status { stopped_by_hand: true, ..self.status() })?;
         }
         match shim.kill("", signal, false).await {
-            Ok(()) => {}
+            // Published here, before this task can hear of the exit: `kill` comes before `die`.
+            Ok(()) => {
+                let event = self.container.event("kill").with("signal", signal.to_string());
+                self.engine.events.publish(event);
+            }
             Err(error) if has_just_ended(&error) => {}
             Err(error) => {
                 return Err(ApiError::internal(format!(

@@ -47,10 +47,8 @@ pub async fn stop(
         Err(_) if !container.status().state.is_live() => {}
         result => result?,
     }
-    engine.events.publish(container.event("kill").with("signal", signal.to_string()));
     let limit = u64::try_from(seconds).ok().map(Duration::from_secs);
     if !has_ended(container, limit).await {
-        engine.events.publish(container.event("kill").with("signal", signals::KILL.to_string()));
         end(container).await?;
     }
     engine.events.publish(container.event("stop"));
@@ -71,12 +69,7 @@ pub async fn restart(
 }
 
 /// Sends a signal to its program.
-pub async fn kill(
-    engine: &Shared,
-    container: &Container,
-    reference: &str,
-    signal: Option<&str>,
-) -> ApiResult<()> {
+pub async fn kill(container: &Container, reference: &str, signal: Option<&str>) -> ApiResult<()> {
     let signal = signal.map_or(Ok(signals::KILL), parse_signal)?;
     let not_running = |error: ApiError| ApiError {
         message: format!("cannot kill container: {reference}: {}", error.message),
@@ -93,7 +86,6 @@ pub async fn kill(
     send(container, signal, signal == signals::KILL || signal == stop_signal).await.map_err(|error| {
         if error.status == axum::http::StatusCode::CONFLICT { not_running(error) } else { error }
     })?;
-    engine.events.publish(container.event("kill").with("signal", signal.to_string()));
     if signal == signals::KILL {
         // Docker answers a kill when the container has ended.
         has_ended(container, Some(KILL_TIME)).await;

@@ -157,7 +157,7 @@ async fn restart(State(engine): State<Shared>, Path(id): Path<String>, params: P
 
 async fn kill(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
     let container = engine.containers.find(&id)?;
-    lifecycle::kill(&engine, &container, &id, params.get("signal")).await?;
+    lifecycle::kill(&container, &id, params.get("signal")).await?;
     done(true)
 }
 

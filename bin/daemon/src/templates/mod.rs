@@ -174,10 +174,14 @@ impl Templates {
             VmStart::Clone(source) => vec![source.base.clone(), order.key.clone()],
             VmStart::Boot { .. } => Vec::new(),
         };
-        make::run(engine, order, stopping, |step| {
+        let step = |step| {
             progress.send_replace(Making::At(step));
-        })
-        .await?;
+        };
+        if let Err(error) = make::run(engine, order.clone(), stopping.clone(), step).await {
+            // Once in some dozens an emulated guest dies while it boots; what is broken dies again.
+            tracing::info!(key = order.key, "making a template failed, trying once more: {error}");
+            make::run(engine, order, stopping, step).await?;
+        }
         self.store.prune(engine.config.vm.bounds, &kept);
         Ok(())
     }

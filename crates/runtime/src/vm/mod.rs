@@ -241,7 +241,11 @@ async fn greet(vm: &dyn Vm, messages: &mut mpsc::Receiver<Message>) -> Result<He
                 cofferdam_proto::VERSION
             )).await),
             Some(_) => Err(failed("did not greet first".to_owned()).await),
-            None => Err(failed("closed its port while starting".to_owned()).await),
+            // The hypervisor's end, if that is it, has the better reason.
+            None => match tokio::time::timeout(Duration::from_secs(1), vm.ended()).await {
+                Ok(reason) => Err(failed(format!("never answered: {reason}")).await),
+                Err(_elapsed) => Err(failed("closed its port while starting".to_owned()).await),
+            },
         },
         reason = vm.ended() => Err(failed(format!("never answered: {reason}")).await),
         () = tokio::time::sleep(BOOT_TIME) => {
