@@ -19,7 +19,7 @@ use cofferdam_runtime::{CreateRequest, ExecRequest, Process, Task};
 use cofferdam_sys::namespace::{self, Namespace};
 use rustix::mount::MountFlags;
 
-use crate::{early, share};
+use crate::{early, share, warm};
 
 /// The disks, by their place in the list of devices.
 const IMAGE_DISK: &str = "/dev/vda";
@@ -73,6 +73,11 @@ pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
     };
     // The runtime's own errors go on unchanged: the shim tells the user what they say.
     Ok(Prepared { parked: isolation.park(request).await?, card, files: asked.files })
+}
+
+/// Reads into memory what a prepared container will probably run.
+pub fn warm(programs: &[String]) {
+    warm::read(&Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS), programs);
 }
 
 /// Makes the prepared container this one.

@@ -18,6 +18,7 @@ mod early;
 mod port;
 mod serve;
 mod share;
+mod warm;
 
 use anyhow::{Context as _, Result};
 use rustix::system::RebootCommand;

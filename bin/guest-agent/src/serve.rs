@@ -42,7 +42,10 @@ pub async fn serve() -> Result<()> {
                     }),
                 );
             }
-            Request::Settle => {
+            Request::Settle { programs } => {
+                if prepared.is_some() {
+                    container::warm(&programs);
+                }
                 rustix::fs::sync();
                 answer(&link, id, Ok(Response::Done));
             }
@@ -122,7 +125,7 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
         Request::Adopt(_)
         | Request::Prepare(_)
         | Request::Create(_)
-        | Request::Settle
+        | Request::Settle { .. }
         | Request::Shutdown => bail!("a request out of order"),
     }
     Ok(Response::Done)

@@ -35,6 +35,8 @@ pub struct ImageOrder {
     pub blank: PathBuf,
     /// What the guest's agent is asked to prepare (`cofferdam_proto::Prepare`).
     pub prepare: serde_json::Value,
+    /// The programs that the image is for: they are in the template's memory already.
+    pub programs: Vec<String>,
 }
 
 /// How far a template is.

@@ -65,8 +65,11 @@ pub enum Request {
     Prepare(Box<Prepare>),
     /// Give the prepared container its identity, up to its init process's program.
     Create(Box<CreateContainer>),
-    /// Write everything out and come to rest: the VM is about to be saved.
-    Settle,
+    /// Read what clones will need, write everything out and come to rest: the VM is about to be saved.
+    Settle {
+        /// Programs of the container that are likely to run in a clone.
+        programs: Vec<String>,
+    },
     /// Let the init process run.
     Start,
     /// Start a further process.
@@ -280,7 +283,7 @@ mod tests {
                 streams,
                 files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
             }))),
-            request(Request::Settle),
+            request(Request::Settle { programs: vec!["sh".into()] }),
             request(Request::Start),
             request(Request::Exec(ExecProcess {
                 exec_id: "e".into(),

@@ -34,6 +34,14 @@ fn of(engine: &Engine, record: &Record) -> ApiResult<Image> {
         .ok_or_else(|| ApiError::not_found(format!("No such image: {}", record.config.image)))
 }
 
+/// The programs that a container's image names as what it is for.
+pub fn programs(engine: &Engine, record: &Record) -> Vec<String> {
+    let Ok(image) = of(engine, record) else { return Vec::new() };
+    let config = image.container_config();
+    let words = [&config.entrypoint, &config.cmd];
+    words.into_iter().filter_map(|words| words.as_ref()?.first().cloned()).collect()
+}
+
 /// The layers of a container's image, topmost first.
 pub async fn lower_dirs(engine: &Engine, record: &Record) -> ApiResult<Vec<PathBuf>> {
     Ok(engine.images.lower_dirs(&of(engine, record)?).await?)

@@ -125,7 +125,8 @@ async fn run(
         container.add_marks(info.marks);
         status.vm = info.vm;
         if info.template_wanted {
-            templates::want(engine, &engine.paths.bundle(&container.id));
+            let programs = image::programs(engine, &record);
+            templates::want(engine, &engine.paths.bundle(&container.id), programs);
         }
     }
     engine.store.set_state(&container.id, &to_json(&status)).map_err(ApiError::from)?;

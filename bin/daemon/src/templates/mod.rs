@@ -142,12 +142,11 @@ impl Templates {
         tokio::spawn(async move {
             let outcome = templates.make(&engine, order.clone(), &sender).await;
             match &outcome {
-                Ok(()) => tracing::info!(key = order.key, "template made"),
+                Ok(()) => {
+                    // From now on it is found on disk, as long as it stays there.
+                    templates.making.lock().unwrap_or_else(PoisonError::into_inner).remove(&order.key);
+                }
                 Err(error) => tracing::warn!(key = order.key, "cannot make a template: {error}"),
-            }
-            if outcome.is_ok() {
-                // From now on it is found on disk, as long as it stays there.
-                templates.making.lock().unwrap_or_else(PoisonError::into_inner).remove(&order.key);
             }
             sender.send_replace(Making::Ended(outcome.err()));
         });
@@ -180,8 +179,9 @@ impl Templates {
         if let Err(error) = make::run(engine, order.clone(), stopping.clone(), step).await {
             // Once in some dozens an emulated guest dies while it boots; what is broken dies again.
             tracing::info!(key = order.key, "making a template failed, trying once more: {error}");
-            make::run(engine, order, stopping, step).await?;
+            make::run(engine, order.clone(), stopping, step).await?;
         }
+        tracing::info!(key = order.key, "template made");
         self.store.prune(engine.config.vm.bounds, &kept);
         Ok(())
     }
@@ -246,13 +246,17 @@ pub async fn watch_base(
     Ok((key, state))
 }
 
-/// Makes the image template that a container's shim has left an order for, in the background.
-pub fn want(engine: &Shared, bundle_directory: &Path) {
+/// Makes the image template that a container's shim has left an order for, in the background. `programs` are what its
+/// image is for.
+pub fn want(engine: &Shared, bundle_directory: &Path, programs: Vec<String>) {
     let path = bundle_directory.join(bundle::TEMPLATE_ORDER);
     let order = std::fs::read(&path)
         .and_then(|text| serde_json::from_slice::<TemplateOrder>(&text).map_err(Into::into));
     match order {
-        Ok(order) => {
+        Ok(mut order) => {
+            if let Some(image) = &mut order.image {
+                image.programs = programs;
+            }
             let key = order.key.clone();
             // One that failed fails again: containers of this kind go on as clones of the base.
             engine.templates.watch_or_make(engine, || order, &key, false);

@@ -103,13 +103,14 @@ impl Wanted {
             key: self.key.clone(),
             vm: vm.clone(),
             oci_helper: shim.oci_helper.clone(),
-            // The daemon's to say.
+            // The daemon's to say, as are the programs.
             cgroup: String::new(),
             work: std::path::PathBuf::new(),
             image: Some(ImageOrder {
                 image: image.clone(),
                 blank: blank.clone(),
                 prepare: serde_json::to_value(&self.prepare).map_err(|error| failed(error.into()))?,
+                programs: Vec::new(),
             }),
         };
         let text = serde_json::to_vec(&order).map_err(|error| failed(error.into()))?;

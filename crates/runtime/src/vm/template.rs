@@ -179,7 +179,8 @@ impl Guest {
         progress: &impl Fn(&str),
         kernel: String,
     ) -> Result<TemplateRecord, Error> {
-        self.ask(Request::Settle).await?;
+        let programs = order.image.as_ref().map_or_else(Vec::new, |image| image.programs.clone());
+        self.ask(Request::Settle { programs }).await?;
         tokio::time::sleep(REST).await;
         progress("saving");
         self.worker.vm.save(&scratch.state()).await.map_err(|error| Error::Hypervisor(error.to_string()))?;
