@@ -15,7 +15,7 @@ mod make;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cofferdam_hypervisor::template::{Templates as Store, identity_of, key_of, memory_class};
 use cofferdam_hypervisor::{disk, qemu};
@@ -27,6 +27,9 @@ use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult};
 use crate::paths::Paths;
 use crate::vm;
+
+/// No maker takes longer, the slowest host's included.
+const OLDEST_MAKER: Duration = Duration::from_secs(3600);
 
 /// What a VM's template depends on beside programs and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +71,8 @@ impl Templates {
         let source = TemplateSource { directory: directory.clone(), verified: verified.clone(), base };
         let store = Store::of(&source);
         // A directory that daemons share may hold what another one is making.
-        if directory.starts_with(&paths.data_root) {
-            store.sweep();
-        }
+        let own = directory.starts_with(&paths.data_root);
+        store.sweep(if own { Duration::ZERO } else { OLDEST_MAKER });
         Self {
             store,
             directory,

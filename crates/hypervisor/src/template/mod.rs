@@ -218,9 +218,13 @@ impl Templates {
         }
     }
 
-    /// Removes what makers that died left half made. Nobody may be making one now.
-    pub fn sweep(&self) {
-        for name in names(&self.directory).filter(|name| name.starts_with(SCRATCH)) {
+    /// Removes what makers that died left half made: what is older than any maker that may still be at work.
+    pub fn sweep(&self, oldest_maker: Duration) {
+        let dead = |name: &String| {
+            let made = fs::metadata(self.directory.join(name)).and_then(|directory| directory.modified());
+            made.is_ok_and(|made| made.elapsed().unwrap_or_default() >= oldest_maker)
+        };
+        for name in names(&self.directory).filter(|name| name.starts_with(SCRATCH)).filter(dead) {
             if let Err(error) = fs::remove_dir_all(self.directory.join(&name)) {
                 tracing::warn!(name, "cannot sweep: {error}");
             }
