@@ -19,7 +19,7 @@ use cofferdam_runtime::{CreateRequest, ExecRequest, Process, Task};
 use cofferdam_sys::namespace::{self, Namespace};
 use rustix::mount::MountFlags;
 
-use crate::{early, share, warm};
+use crate::{share, warm};
 
 /// The disks, by their place in the list of devices.
 const IMAGE_DISK: &str = "/dev/vda";
@@ -54,14 +54,17 @@ pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
         None
     };
     let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
-    mount_root(&rootfs).context("root file system")?;
+    // A rehearsal has mounted it.
+    if !Path::new(DISK).exists() {
+        mount_root(&rootfs).context("root file system")?;
+    }
     write_spec(&asked).context("files")?;
     if asked.share {
         share::mount().context("bind mounts")?;
     }
     let isolation = ProcessIsolation {
         cache: None,
-        oci_helper: PathBuf::from(early::OCI_HELPER),
+        oci_helper: PathBuf::from(guest_paths::OCI_HELPER),
         state_root: PathBuf::from(STATE),
         reaper: reaper.clone(),
     };
@@ -80,8 +83,28 @@ pub fn warm(programs: &[String]) {
     warm::read(&Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS), programs);
 }
 
+/// A container.
+pub struct Created {
+    /// Its processes.
+    pub task: Arc<dyn Task>,
+    /// Its init process.
+    pub pid: i32,
+    card: Option<(Card, GuestNetwork)>,
+}
+
+impl Created {
+    /// Removes it, and its network identity; what it has mounted of its own goes with its namespaces.
+    pub async fn clear(self) -> Result<()> {
+        self.task.delete().await?;
+        if let Some((card, network)) = self.card {
+            cofferdam_net::unidentify_card(card, &guest_network(&network)).context("network")?;
+        }
+        Ok(())
+    }
+}
+
 /// Makes the prepared container this one.
-pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> Result<(Arc<dyn Task>, i32)> {
+pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> Result<Created> {
     for file in &asked.files {
         if !prepared.files.contains(&file.name) {
             bail!("{:?} is no file of the container", file.name);
@@ -90,28 +113,30 @@ pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> 
         let path = Path::new(guest_paths::FILES).join(&file.name);
         fs::write(&path, &file.text).with_context(|| path.display().to_string())?;
     }
-    match (prepared.card, &asked.network) {
-        (Some(card), Some(network)) => identify_card(card, network).context("network")?,
-        (None, None) => {}
+    let card = match (prepared.card, asked.network) {
+        (Some(card), Some(network)) => {
+            cofferdam_net::identify_card(card, &guest_network(&network)).context("network")?;
+            Some((card, network))
+        }
+        (None, None) => None,
         _ => bail!("the container was prepared for another network"),
-    }
+    };
     prepared.parked.set_hostname(&asked.hostname)?;
     let orders = Orders { args: asked.args, env: asked.env };
     let (task, process) = prepared.parked.order(&orders).await?;
     let pid = process.pid;
     connect(&task, String::new(), process, asked.streams, link);
-    Ok((task, pid))
+    Ok(Created { task, pid, card })
 }
 
-fn identify_card(card: Card, network: &GuestNetwork) -> Result<(), cofferdam_net::NetError> {
-    let network = cofferdam_net::GuestNetwork {
+fn guest_network(network: &GuestNetwork) -> cofferdam_net::GuestNetwork {
+    cofferdam_net::GuestNetwork {
         mac: network.mac.clone(),
         address: network.address,
         prefix: network.prefix,
         gateway: network.gateway,
         mtu: network.mtu,
-    };
-    cofferdam_net::identify_card(card, &network)
+    }
 }
 
 /// Starts a further process.

@@ -4,12 +4,11 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use cofferdam_runtime::vm::guest_paths;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 /// Modules in the initial RAM disk, and the lists of what to load in which order.
 const MODULES: &str = "/modules";
-/// What the container's processes are started by.
-pub const OCI_HELPER: &str = "/cofferdam-oci";
 /// Where the real root is put together.
 const ROOT: &str = "/root";
 
@@ -36,9 +35,9 @@ pub fn prepare() -> Result<()> {
         c"ptmxmode=0666,mode=0620",
     )?;
 
-    let helper = inside(OCI_HELPER.trim_start_matches('/'));
-    fs::write(&helper, "").context(OCI_HELPER)?;
-    rustix::mount::mount_bind(OCI_HELPER, &helper).context(OCI_HELPER)?;
+    let helper = inside(guest_paths::OCI_HELPER.trim_start_matches('/'));
+    fs::write(&helper, "").context(guest_paths::OCI_HELPER)?;
+    rustix::mount::mount_bind(guest_paths::OCI_HELPER, &helper).context(guest_paths::OCI_HELPER)?;
     rustix::mount::mount_bind(MODULES, inside("modules")).context(MODULES)?;
 
     rustix::process::chdir(ROOT).context(ROOT)?;

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use cofferdam_proto::{AGENT_PORT, Adopt, Hello, Message, Request, Response, VERSION};
+use cofferdam_runtime::Error;
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::link::Link;
-use cofferdam_runtime::{Error, Task};
 
-use crate::container;
+use crate::container::{self, Created};
 use crate::port::Port;
 
 /// The container, once it exists.
-type Slot = Arc<Mutex<Option<Arc<dyn Task>>>>;
+type Slot = Arc<Mutex<Option<Created>>>;
 
 /// Serves the shim until it closes the port.
 pub async fn serve() -> Result<()> {
@@ -54,11 +54,20 @@ pub async fn serve() -> Result<()> {
                     Some(prepared) => container::create(prepared, *asked, &link).await,
                     None => Err(anyhow!("no container was prepared")),
                 };
-                let created = created.map(|(task, pid)| {
-                    *lock(&slot) = Some(task);
+                let created = created.map(|created| {
+                    let pid = created.pid;
+                    *lock(&slot) = Some(created);
                     Response::Process { pid }
                 });
                 answer(&link, id, created);
+            }
+            Request::Clear => {
+                let created = lock(&slot).take();
+                let cleared = match created {
+                    Some(created) => created.clear().await,
+                    None => Err(anyhow!("no container was created")),
+                };
+                answer(&link, id, cleared.map(|()| Response::Done));
             }
             request => {
                 let (link, slot) = (link.clone(), Arc::clone(&slot));
@@ -69,7 +78,7 @@ pub async fn serve() -> Result<()> {
     Ok(())
 }
 
-fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Arc<dyn Task>>> {
+fn lock(slot: &Slot) -> std::sync::MutexGuard<'_, Option<Created>> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -105,7 +114,7 @@ fn adopt(asked: &Adopt) -> Result<()> {
 }
 
 async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> {
-    let task = lock(slot).clone();
+    let task = lock(slot).as_ref().map(|created| Arc::clone(&created.task));
     if matches!(request, Request::Shutdown) {
         container::shut_down(task).await?;
         return Ok(Response::Done);
@@ -125,6 +134,7 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
         Request::Adopt(_)
         | Request::Prepare(_)
         | Request::Create(_)
+        | Request::Clear
         | Request::Settle { .. }
         | Request::Shutdown => bail!("a request out of order"),
     }

@@ -6,6 +6,8 @@
 //! is the worker's parent: the kernel ends the worker when the supervisor ends, and the supervisor ends it when the
 //! shim's end of standard input closes. So no VM outlives its shim, however that one ended.
 
+use std::ffi::CString;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -16,12 +18,14 @@ use caps::{CapSet, Capability};
 use cofferdam_model::{GuestMemory, JailReply, JailSpec};
 use cofferdam_sys::cgroup::Cgroup;
 use cofferdam_sys::process::{Ended, ProcessHandle};
+use libcontainer::syscall::Syscall as _;
+use libcontainer::syscall::linux::LinuxSyscall;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::{ForkResult, Gid, Uid};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::{jail_filter, jail_root, jail_socket};
+use crate::{jail_filter, jail_root, jail_socket, thaw};
 
 /// Descriptors that the worker may have open: disks, sockets, its own event and timer descriptors.
 const OPEN_FILES: u64 = 256;
@@ -30,6 +34,8 @@ const OPEN_FILES: u64 = 256;
 /// variable that names it.
 const PRELOADED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
 const PRELOAD: &str = "/guest/preload.so";
+/// Where the jail has the program that thaws a process; its name becomes the process's.
+const THAW: &str = "/guest/qemu-system-x86_64";
 const PRELOAD_VARIABLE: &std::ffi::CStr = c"LD_PRELOAD=/guest/preload.so";
 
 /// Runs the subcommand.
@@ -111,6 +117,9 @@ fn enter_jail(spec: &JailSpec, program: &Path) -> Result<()> {
             root.write_file(Path::new(PRELOAD), PRELOADED)?;
         }
     }
+    if spec.thaw.is_some() {
+        root.write_program(Path::new(THAW), thaw::PROGRAM)?;
+    }
     root.add_device("null")?;
     root.add_device("urandom")?;
     if spec.kvm {
@@ -122,6 +131,7 @@ fn enter_jail(spec: &JailSpec, program: &Path) -> Result<()> {
 /// In the child: gives up everything, then becomes the hypervisor. Returns only on failure.
 fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infallible> {
     nix::unistd::setsid().context("new session")?;
+    let source = spec.thaw.as_ref().map(thaw::Source::open).transpose()?;
     enter_jail(spec, Path::new(spec.command.first().context("no command")?))?;
     let limits = [
         (Resource::RLIMIT_CORE, 0),
@@ -130,25 +140,19 @@ fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infal
         (Resource::RLIMIT_NPROC, spec.threads),
         (Resource::RLIMIT_MSGQUEUE, 0),
     ];
+    let command: Vec<String> = spec.command.iter().map(|argument| insert_fds(argument, fds)).collect();
+    // Whatever else this program has inherited is not the worker's.
+    LinuxSyscall.close_range(0).context("inherited descriptors")?;
+    match (&spec.thaw, source) {
+        (Some(frozen), Some(source)) => source.place_files(frozen, fds)?,
+        _ => pass_files(fds)?,
+    }
     for (resource, value) in limits {
         setrlimit(resource, value, value).with_context(|| format!("{resource:?}"))?;
     }
-    let command: Vec<String> = spec.command.iter().map(|argument| insert_fds(argument, fds)).collect();
-    if let Some(stderr) = fds.last() {
-        rustix::stdio::dup2_stderr(stderr).context("standard error")?;
-    }
-    let null = std::fs::File::open("/dev/null").context("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null).context("standard input")?;
-    rustix::stdio::dup2_stdout(
-        std::fs::OpenOptions::new().write(true).open("/dev/null").context("/dev/null")?,
-    )
-    .context("standard output")?;
-    for fd in fds.iter().rev().skip(1) {
-        cofferdam_sys::unix::keep_on_exec(fd).context("passed descriptor")?;
-    }
     let arguments = command
         .iter()
-        .map(|argument| std::ffi::CString::new(argument.as_str()))
+        .map(|argument| CString::new(argument.as_str()))
         .collect::<Result<Vec<_>, _>>()
         .context("command line")?;
     let mut environment = vec![c"PATH=/usr/bin:/bin", c"HOME=/"];
@@ -172,11 +176,25 @@ fn become_worker(spec: &JailSpec, fds: &[OwnedFd]) -> Result<std::convert::Infal
     cofferdam_sys::process::die_with_parent(nix::sys::signal::Signal::SIGKILL)
         .context("parent death signal")?;
     jail_filter::load().context("seccomp")?;
-    let program = arguments.first().context("no command")?;
-    match nix::unistd::execve(program, &arguments, &environment) {
+    let program = CString::new(if spec.thaw.is_some() { THAW } else { command[0].as_str() })?;
+    match nix::unistd::execve(&program, &arguments, &environment) {
         Ok(never) => match never {},
-        Err(error) => bail!("{}: {error}", spec.command[0]),
+        Err(error) => bail!("{}: {error}", program.to_string_lossy()),
     }
+}
+
+/// Hands the descriptors to the program: the last as its standard error, the others under their numbers.
+fn pass_files(fds: &[OwnedFd]) -> Result<()> {
+    if let Some(stderr) = fds.last() {
+        rustix::stdio::dup2_stderr(stderr).context("standard error")?;
+    }
+    let null = File::options().read(true).write(true).open("/dev/null").context("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).context("standard input")?;
+    rustix::stdio::dup2_stdout(&null).context("standard output")?;
+    for fd in fds.iter().rev().skip(1) {
+        cofferdam_sys::unix::keep_on_exec(fd).context("passed descriptor")?;
+    }
+    Ok(())
 }
 
 /// Replaces `{fd:N}` by the N-th descriptor's number.

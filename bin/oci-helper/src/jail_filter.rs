@@ -3,8 +3,11 @@
 //! It is a list of refusals, because QEMU and its libraries use a wide and changing set of calls. It is there from
 //! before QEMU's first instruction; QEMU's own `-sandbox` adds to it once QEMU has opened what it needs.
 
+use std::os::fd::OwnedFd;
+
 use anyhow::Result;
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
+use rustix::fs::MemfdFlags;
 
 /// Ways to new privileges, into the kernel, to other processes, or to the network.
 const REFUSED: &[&str] = &[
@@ -83,6 +86,51 @@ const REFUSED: &[&str] = &[
     "ustat",
     "vhangup",
 ];
+
+/// What QEMU's `-sandbox` refuses beside those: other users' rights, further processes, more of the processors.
+const REFUSED_WHEN_THAWED: &[&str] = &[
+    "execve",
+    "execveat",
+    "fork",
+    "ioprio_set",
+    "sched_setaffinity",
+    "sched_setattr",
+    "sched_setparam",
+    "sched_setscheduler",
+    "setfsgid",
+    "setfsuid",
+    "setgid",
+    "setgroups",
+    "setpgid",
+    "setpriority",
+    "setregid",
+    "setresgid",
+    "setresuid",
+    "setreuid",
+    "setsid",
+    "setuid",
+    "vfork",
+];
+
+/// The filter that a thawed process puts upon the VM worker's, as QEMU's own was frozen with nothing but its memory:
+/// a file of `struct sock_filter`s.
+pub fn for_thawed() -> Result<OwnedFd> {
+    let mut filter = ScmpFilterContext::new(ScmpAction::Allow)?;
+    for name in REFUSED_WHEN_THAWED {
+        filter.add_rule(ScmpAction::Errno(libc::EPERM), ScmpSyscall::from_name(name)?)?;
+    }
+    // A thread is made by clone, and so is a process.
+    let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
+    let process = ScmpArgCompare::new(0, ScmpCompareOp::MaskedEqual(thread), 0);
+    filter.add_rule_conditional(
+        ScmpAction::Errno(libc::EPERM),
+        ScmpSyscall::from_name("clone")?,
+        &[process],
+    )?;
+    let file = rustix::fs::memfd_create("filter", MemfdFlags::CLOEXEC)?;
+    filter.export_bpf(&file)?;
+    Ok(file)
+}
 
 /// Loads the VM worker's filter into this thread; the programs that it executes keep it.
 pub fn load() -> Result<()> {

@@ -51,6 +51,14 @@ impl Root {
         fs::write(&inside, bytes).with_context(|| inside.display().to_string())
     }
 
+    /// A new program.
+    pub fn write_program(&self, target: &Path, bytes: &[u8]) -> Result<()> {
+        let inside = self.inside(target)?;
+        fs::write(&inside, bytes)
+            .and_then(|()| fs::set_permissions(&inside, fs::Permissions::from_mode(0o555)))
+            .with_context(|| inside.display().to_string())
+    }
+
     /// One device node of `/dev`.
     pub fn add_device(&self, name: &str) -> Result<()> {
         let path = Path::new("/dev").join(name);

@@ -5,7 +5,8 @@
 //! `cofferdam_model::HelperReply`). What they start is their sibling: a child of shim or agent, which reaps it. The
 //! helper itself is gone before the program runs. Standard error goes to the caller's log.
 //!
-//! `jail` and `share` are the helpers beside a VM (see `cofferdam_model::JailSpec`); they stay as long as it.
+//! `jail` and `share` are the helpers beside a VM (see `cofferdam_model::JailSpec`); they stay as long as it. `freeze`
+//! writes its process to disk; `rehearse` is a program for a container whose VM will be frozen.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -20,6 +21,9 @@ mod environment;
 mod exec;
 mod failure;
 mod fork;
+mod freeze;
+#[path = "../thaw/layout.rs"]
+mod frozen_layout;
 mod jail;
 mod jail_filter;
 mod jail_root;
@@ -27,11 +31,13 @@ mod jail_socket;
 mod park;
 mod privileges;
 mod program;
+mod rehearse;
 mod seccomp;
 mod share;
 mod share_fids;
 mod sysctl;
 mod terminal;
+mod thaw;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
@@ -40,6 +46,8 @@ fn main() -> ExitCode {
         Some("exec") => control::serve(exec::exec),
         Some("jail") => jail::run(),
         Some("share") => share::run(),
+        Some("freeze") => freeze::run(),
+        Some("rehearse") => rehearse::run(arguments.next().as_deref()),
         Some("--version") => {
             println!("cofferdam-oci {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

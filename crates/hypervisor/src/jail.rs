@@ -2,10 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use cofferdam_model::JailReply;
+use cofferdam_model::{FreezeSpec, FrozenFile, JailReply};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -26,6 +26,31 @@ impl Supervisor {
         request: &impl Serialize,
         fds: &[BorrowedFd<'_>],
     ) -> Result<(i32, Self), VmError> {
+        let mut supervisor = Self::ask(helper, verb, request, fds).await?;
+        match supervisor.reply().await {
+            Some(JailReply::Started { pid }) => Ok((pid, supervisor)),
+            reply => Err(no_success(helper, verb, reply)),
+        }
+    }
+
+    /// Starts `cofferdam-oci freeze` in the same way, and waits until it has written the process.
+    pub async fn freeze(
+        helper: &Path,
+        request: &FreezeSpec,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(Vec<(i32, FrozenFile)>, Vec<PathBuf>), VmError> {
+        match Self::ask(helper, "freeze", request, fds).await?.reply().await {
+            Some(JailReply::Frozen { files, libraries }) => Ok((files, libraries)),
+            reply => Err(no_success(helper, "freeze", reply)),
+        }
+    }
+
+    async fn ask(
+        helper: &Path,
+        verb: &str,
+        request: &impl Serialize,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Self, VmError> {
         let (ours, theirs) = StdUnixStream::pair().map_err(VmError::os("socket pair"))?;
         cofferdam_sys::unix::send_fds(&ours, fds).map_err(VmError::os("pass descriptors"))?;
         let child = Command::new(helper)
@@ -41,13 +66,7 @@ impl Supervisor {
         let mut line = serde_json::to_vec(request).map_err(|error| VmError::Jail(error.to_string()))?;
         line.push(b'\n');
         socket.get_mut().write_all(&line).await.map_err(VmError::os("helper request"))?;
-        let mut supervisor = Self { socket };
-        match supervisor.reply().await {
-            Some(JailReply::Started { pid }) => Ok((pid, supervisor)),
-            Some(JailReply::Failed { message }) => Err(VmError::Jail(message)),
-            Some(JailReply::Ended { status }) => Err(VmError::Jail(status)),
-            None => Err(VmError::Jail(format!("{} {verb} ended without an answer", helper.display()))),
-        }
+        Ok(Self { socket })
     }
 
     /// Waits for the end of what was started.
@@ -68,4 +87,13 @@ impl Supervisor {
         self.socket.read_line(&mut line).await.ok()?;
         serde_json::from_str(&line).ok()
     }
+}
+
+fn no_success(helper: &Path, verb: &str, reply: Option<JailReply>) -> VmError {
+    VmError::Jail(match reply {
+        Some(JailReply::Failed { message }) => message,
+        Some(JailReply::Ended { status }) => status,
+        Some(_) => format!("{} {verb} gave an answer to something else", helper.display()),
+        None => format!("{} {verb} ended without an answer", helper.display()),
+    })
 }

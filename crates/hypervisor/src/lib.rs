@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cofferdam_model::{Frozen, FrozenFile};
 
 /// A way to run VMs.
 #[async_trait]
@@ -42,6 +43,8 @@ pub struct Capabilities {
     pub hardware: bool,
     /// Whether a VM can be saved and started again as private copies.
     pub clones: bool,
+    /// Whether the process of a saved VM can be frozen.
+    pub freezes: bool,
 }
 
 /// A VM.
@@ -58,10 +61,26 @@ pub trait Vm: Send + Sync {
     /// Saves the device state into a file and leaves the VM stopped for good. Its memory must be [`Backing::Shared`];
     /// together they are what [`Origin::Saved`] goes on from. The guest should be idle.
     async fn save(&self, state: &std::path::Path) -> Result<(), VmError>;
+    /// Writes the process of a VM that was saved into two files; what else is to be known of it. [`Origin::Frozen`] goes on
+    /// from them and the VM's memory, on this boot of the host only.
+    async fn freeze(
+        &self,
+        process: &std::path::Path,
+        pages: &std::path::Path,
+    ) -> Result<FrozenParts, VmError>;
     /// The last that hypervisor and guest console had to say; may be empty.
     async fn last_words(&self) -> String;
     /// Ends it at once and waits until the process is gone. Idempotent.
     async fn kill(&self);
+}
+
+/// What is to be known of a frozen process beside its files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrozenParts {
+    /// Its open files by number.
+    pub files: Vec<(i32, FrozenFile)>,
+    /// The programs and libraries that it has mapped.
+    pub libraries: Vec<PathBuf>,
 }
 
 /// A VM that was started, with its channels. The guest is not up yet.
@@ -116,6 +135,13 @@ pub enum Origin {
     Saved {
         /// The device state.
         state: PathBuf,
+    },
+    /// It goes on as the worker process of such a VM that was frozen after it was saved ([`Vm::freeze`]).
+    Frozen {
+        /// The process.
+        process: Frozen,
+        /// What [`Vm::version`] said.
+        version: String,
     },
 }
 

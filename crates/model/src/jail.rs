@@ -1,12 +1,14 @@
 //! What a shim asks of the helpers beside a VM: the jail of the hypervisor process and the share server.
 //!
 //! Both are started with a connected Unix stream as standard input. First the descriptors come over it
-//! (`sys::unix::send_fds`), then one line of JSON, a [`JailSpec`] or a [`ShareSpec`]. The answers are [`JailReply`]s,
+//! (`sys::unix::send_fds`), then one line of JSON, a [`JailSpec`], [`ShareSpec`] or [`crate::FreezeSpec`]. The answers are [`JailReply`]s,
 //! one line of JSON each. When the shim's end closes, for whatever reason, the helper ends what it started.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Frozen, FrozenFile};
 
 /// A hypervisor process to run in a jail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ pub struct JailSpec {
     pub files: Vec<(PathBuf, PathBuf)>,
     /// The file that holds a guest's memory, if one does.
     pub memory: Option<GuestMemory>,
+    /// A frozen process to be, instead of the program: `command` is then only what its command line shows.
+    pub thaw: Option<Frozen>,
     /// Whether it may use `/dev/kvm`.
     pub kvm: bool,
     /// Its user and group ID, never 0.
@@ -73,6 +77,13 @@ pub enum JailReply {
     Started {
         /// Its PID on the host.
         pid: i32,
+    },
+    /// It is frozen.
+    Frozen {
+        /// Its open files.
+        files: Vec<(i32, FrozenFile)>,
+        /// The programs and libraries that it has mapped.
+        libraries: Vec<PathBuf>,
     },
     /// It could not be started; nothing runs.
     Failed {

@@ -12,6 +12,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod frozen;
 mod helper;
 mod id;
 mod instance;
@@ -23,6 +24,7 @@ mod state;
 mod template;
 pub mod user;
 
+pub use frozen::{FreezeSpec, Frozen, FrozenFile, FrozenRecord};
 pub use helper::{GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
 pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};

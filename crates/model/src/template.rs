@@ -65,6 +65,9 @@ pub struct TemplateRecord {
     /// The image's ID, for an image template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The frozen worker process, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<crate::FrozenRecord>,
     /// When it was made, as Unix time in seconds.
     pub created: i64,
     /// Each file's SHA-256 over its data and where that lies, in hexadecimal.

@@ -7,7 +7,9 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 
 use crate::NetError;
 use crate::address::parse_mac;
-use crate::link::{CONTAINER_INTERFACE, address_and_route, loopback_request, up_request, without_ipv6};
+use crate::link::{
+    CONTAINER_INTERFACE, address_and_route, address_message, loopback_request, up_request, without_ipv6,
+};
 use crate::netlink::{Link, Request, Rtnl};
 
 /// What the guest's card is to become.
@@ -60,6 +62,14 @@ pub fn identify_card(card: Card, network: &GuestNetwork) -> Result<(), NetError>
         vec![Request::new(message, 0, format!("give interface {CONTAINER_INTERFACE} its MAC"))];
     requests.extend(address_and_route(card.index, network.address, network.prefix, network.gateway));
     Rtnl::open()?.send(requests)
+}
+
+/// Takes the address away again, and with it the routes.
+pub fn unidentify_card(card: Card, network: &GuestNetwork) -> Result<(), NetError> {
+    let address = address_message(card.index, network.address, network.prefix);
+    let message = RouteNetlinkMessage::DelAddress(address);
+    let what = format!("take the address of interface {CONTAINER_INTERFACE} away");
+    Rtnl::open()?.send(vec![Request::new(message, 0, what)])
 }
 
 /// The only Ethernet interface, or the only one among several that is a card and not made by software.

@@ -18,7 +18,7 @@
 //! * **shim**, while it has one thread: [`HostLink::open`] *before* it unshares its network namespace, then
 //!   [`HostLink::connect`] with a handle of the new one, then inside it [`configure`] (process level),
 //!   [`tap_for_vm`] (hyperv), [`loopback_up`] or [`tap_to_nowhere`] (no network);
-//! * **guest's agent**: [`prepare_card`] and [`identify_card`], or [`loopback_up`].
+//! * **guest's agent**: [`prepare_card`] and [`identify_card`], or [`loopback_up`]; [`unidentify_card`] after a rehearsal.
 //!
 //! Whatever a shim makes disappears with its namespace, so there is nothing to undo there. Address records belong to
 //! the store. No call here starts another program, but `nft` once when a daemon starts.
@@ -41,7 +41,7 @@ mod tests;
 pub use address::{InvalidSubnet, Subnet, mac_for};
 pub use bridge::{BridgeConfig, delete_link, ensure_bridge, leftover_links, remove_bridge};
 pub use error::NetError;
-pub use guest::{Card, GuestNetwork, identify_card, prepare_card};
+pub use guest::{Card, GuestNetwork, identify_card, prepare_card, unidentify_card};
 pub use link::{CONTAINER_INTERFACE, HostLink, configure, loopback_up};
 pub use subnet::{free_subnet, is_free};
 pub use tap::{tap_for_vm, tap_to_nowhere};

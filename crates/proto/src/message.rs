@@ -63,6 +63,9 @@ pub enum Request {
     /// Mount the disks and make the container, with an init process that waits for [`Request::Create`]. All of it is
     /// the same for many containers: a VM may be saved after it and cloned for each of them.
     Prepare(Box<Prepare>),
+    /// Remove the container that was created, and what it was, so that another can be prepared on the same disks. Only
+    /// templates do this, after a rehearsal.
+    Clear,
     /// Give the prepared container its identity, up to its init process's program.
     Create(Box<CreateContainer>),
     /// Read what clones will need, write everything out and come to rest: the VM is about to be saved.
@@ -284,6 +287,7 @@ mod tests {
                 files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
             }))),
             request(Request::Settle { programs: vec!["sh".into()] }),
+            request(Request::Clear),
             request(Request::Start),
             request(Request::Exec(ExecProcess {
                 exec_id: "e".into(),

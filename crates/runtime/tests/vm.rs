@@ -277,6 +277,7 @@ async fn a_broken_template_is_no_hindrance(host: &Host) {
         cpus: 1,
         memory: 256 << 20,
         image: None,
+        frozen: None,
         created: 0,
         digests: BTreeMap::new(),
     };

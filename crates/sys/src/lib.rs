@@ -13,10 +13,12 @@
 //! | [`overlay_view`] | a read-only merged view of layers for one child process |
 //! | [`process`] | process handles (pidfd), subreaper, sessions |
 //! | [`procfs`] | `/proc` read into [`cofferdam_model::ProcessInfo`] |
+//! | [`memory`] | mapping a file and touching its pages |
 //! | [`tap`] | opening a TAP device |
 //! | [`kvm`] | whether `/dev/kvm` really runs guests at speed |
 //! | [`userdb`] | names for the user ids of VM workers |
 //! | [`disk`] | copying sparse files |
+//! | [`tracee`] | a stopped thread of another process |
 //! | [`entropy`] | giving the kernel's random number generator entropy |
 //!
 //! It has no policy: names, limits and paths are its callers'.
@@ -28,6 +30,7 @@ pub mod device_filter;
 pub mod disk;
 pub mod entropy;
 pub mod kvm;
+pub mod memory;
 pub mod mount;
 pub mod namespace;
 pub mod overlay_view;
@@ -35,5 +38,6 @@ pub mod process;
 pub mod procfs;
 pub mod tap;
 pub mod trace;
+pub mod tracee;
 pub mod unix;
 pub mod userdb;

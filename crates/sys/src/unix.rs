@@ -122,6 +122,16 @@ pub fn keep_on_exec(fd: &impl AsFd) -> io::Result<()> {
     Ok(rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty())?)
 }
 
+/// Makes a copy of the descriptor under this number, in place of what was there, for the next programs that this process
+/// executes.
+pub fn place(fd: &impl AsFd, number: RawFd) -> io::Result<()> {
+    // SAFETY: no value of this program owns what stands under a number that its caller has set aside.
+    match unsafe { libc::dup2(fd.as_fd().as_raw_fd(), number) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};

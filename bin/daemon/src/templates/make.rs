@@ -71,7 +71,11 @@ async fn make(engine: &Shared, order: &TemplateOrder, progress: impl FnMut(Strin
     let (words, (), status) = tokio::join!(words, steps, child.wait());
     let status = status.map_err(|error| error.to_string())?;
     match (status.success(), words.is_empty()) {
-        (true, _) => Ok(()),
+        (true, true) => Ok(()),
+        (true, false) => {
+            tracing::warn!(key = order.key, "{words}");
+            Ok(())
+        }
         (false, true) => Err(format!("the template's maker ended with {status}")),
         (false, false) => Err(words),
     }

@@ -61,12 +61,17 @@ pub enum Mapping {
 }
 
 impl CommandLine<'_> {
+    /// What tells whose VM it is, for a command line that is only to be looked at.
+    #[must_use]
+    pub fn title(&self) -> Vec<String> {
+        vec![self.program.to_owned(), "-name".to_owned(), format!("cofferdam-{}", self.id)]
+    }
+
     /// Program and arguments; `{fd:N}` stands for the N-th descriptor's number.
     #[must_use]
     pub fn build(&self) -> Vec<String> {
-        let mut line = vec![self.program.to_owned()];
+        let mut line = self.title();
         let mut add = |option: &str, value: String| line.extend([option.to_owned(), value]);
-        add("-name", format!("cofferdam-{}", self.id));
         let megabytes = self.memory.div_ceil(1 << 20).max(64);
         let mut machine = "q35,usb=off,vmport=off,smbus=off,sata=off,hpet=off,graphics=off".to_owned();
         if let Some(mapping) = self.file {

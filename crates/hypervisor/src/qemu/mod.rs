@@ -5,14 +5,14 @@ mod qmp;
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_model::{GuestMemory, JailSpec};
+use cofferdam_model::{FreezeSpec, GuestMemory, JailSpec};
 use cofferdam_sys::trace::mark;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use self::command::{CommandLine, Mapping};
 use self::qmp::{Qmp, QmpEvent};
 use crate::jail::Supervisor;
-use crate::{Backing, Capabilities, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
+use crate::{Backing, Capabilities, FrozenParts, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
 
 /// How much of QEMU's standard error and of the console is kept as last words.
 const LAST_WORDS: usize = 4 << 10;
@@ -58,7 +58,8 @@ pub struct Qemu {
 #[async_trait]
 impl Hypervisor for Qemu {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { hardware: self.kvm, clones: true }
+        // What the kernel's KVM keeps of a VM cannot be frozen.
+        Capabilities { hardware: self.kvm, clones: true, freezes: !self.kvm }
     }
 
     async fn start(&self, config: VmConfig) -> Result<StartedVm, VmError> {
@@ -71,6 +72,12 @@ impl Hypervisor for Qemu {
                 None
             }
             Origin::Saved { state } => Some(File::open(state).map_err(file(state))?),
+            Origin::Frozen { .. } => {
+                if let Some(tap) = &config.tap {
+                    cofferdam_sys::tap::set_up_as_qemu(tap).map_err(VmError::os("TAP device"))?;
+                }
+                None
+            }
         };
         let image = File::open(&config.image).map_err(file(&config.image))?;
         let writable = OpenOptions::new()
@@ -92,6 +99,8 @@ impl Hypervisor for Qemu {
         fds.extend(config.tap.as_ref().map(AsFd::as_fd));
         fds.push(stderr_there.as_fd());
         let spec = self.jail_spec(&config);
+        let passed =
+            fds.iter().map(identity).collect::<io::Result<_>>().map_err(VmError::os("passed file"))?;
         let (pid, supervisor) = Supervisor::start(&config.jail.helper, "jail", &spec, &fds).await?;
         mark("jail");
         drop((agent_there, share_there, qmp_there, stderr_there, image, writable, config.tap));
@@ -102,10 +111,19 @@ impl Hypervisor for Qemu {
         let (kill, killed) = mpsc::channel(1);
         let ended = Arc::new(ended);
         tokio::spawn(supervise(supervisor, killed, Arc::clone(&ended)));
-        let mut vm = QemuVm { pid, qmp: None, stderr: words, ended: ended_seen, kill };
+        let helper = config.jail.helper.clone();
+        let mut vm = QemuVm { pid, passed, helper, qmp: None, stderr: words, ended: ended_seen, kill };
 
         let connecting = async {
-            let (qmp, events) = Qmp::connect(tokio_stream(qmp)?).await.map_err(saving)?;
+            let socket = tokio_stream(qmp)?;
+            let (qmp, events) = match &config.origin {
+                Origin::Frozen { version, .. } => {
+                    let (qmp, events) = Qmp::go_on(socket, version);
+                    qmp.execute("cont", json!({})).await.map_err(saving)?;
+                    (qmp, events)
+                }
+                _ => Qmp::connect(socket).await.map_err(saving)?,
+            };
             mark("hypervisor answers");
             if let Some(state) = &state {
                 resume(&qmp, state).await.map_err(saving)?;
@@ -193,17 +211,24 @@ impl Qemu {
             mac: &config.mac,
             ports: self.ports,
         };
+        let (command, thaw) = match &config.origin {
+            Origin::Frozen { process, .. } => (command.title(), Some(process.clone())),
+            _ => (command.build(), None),
+        };
         JailSpec {
-            command: command.build(),
+            command,
             root: config.jail.root.clone(),
             files: match &config.origin {
                 Origin::Boot { kernel, initrd } => vec![
                     (kernel.clone(), PathBuf::from(command::KERNEL)),
                     (initrd.clone(), PathBuf::from(command::INITRD)),
                 ],
-                Origin::Saved { .. } => Vec::new(),
+                Origin::Saved { .. } | Origin::Frozen { .. } => Vec::new(),
             },
+            thaw,
             memory: match &config.backing {
+                // A thawed process gets it with the rest of its memory.
+                _ if matches!(config.origin, Origin::Frozen { .. }) => None,
                 Backing::Anonymous => None,
                 Backing::Private(path) => Some(GuestMemory { path: path.clone(), writable: false }),
                 Backing::Shared(path) => Some(GuestMemory { path: path.clone(), writable: true }),
@@ -220,6 +245,9 @@ impl Qemu {
 /// A VM run by QEMU.
 struct QemuVm {
     pid: i32,
+    /// What it was given, by device and inode.
+    passed: Vec<(u64, u64)>,
+    helper: PathBuf,
     qmp: Option<Arc<Qmp>>,
     stderr: Arc<Mutex<Vec<u8>>>,
     ended: watch::Receiver<Option<String>>,
@@ -253,6 +281,18 @@ impl Vm for QemuVm {
             .await
             .map_err(|_elapsed| VmError::Saving("the hypervisor did not save its guest in time".to_owned()))?
             .map_err(saving)
+    }
+
+    async fn freeze(&self, process: &Path, pages: &Path) -> Result<FrozenParts, VmError> {
+        let spec = FreezeSpec { pid: self.pid, passed: self.passed.clone() };
+        let (process, pages) =
+            (File::create(process).map_err(file(process))?, File::create(pages).map_err(file(pages))?);
+        let fds = [process.as_fd(), pages.as_fd()];
+        let freezing = Supervisor::freeze(&self.helper, &spec, &fds);
+        let (files, libraries) = tokio::time::timeout(SAVE_TIME, freezing)
+            .await
+            .map_err(|_elapsed| VmError::Saving("the process was not frozen in time".to_owned()))??;
+        Ok(FrozenParts { files, libraries })
     }
 
     async fn last_words(&self) -> String {
@@ -350,6 +390,12 @@ fn text(bytes: &Arc<Mutex<Vec<u8>>>) -> String {
 
 fn tokio_stream(stream: StdUnixStream) -> Result<UnixStream, VmError> {
     stream.set_nonblocking(true).and_then(|()| UnixStream::from_std(stream)).map_err(VmError::os("socket"))
+}
+
+/// A file's device and inode.
+fn identity(fd: &BorrowedFd<'_>) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 fn file(path: &Path) -> impl FnOnce(io::Error) -> VmError {

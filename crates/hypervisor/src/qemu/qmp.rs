@@ -44,12 +44,26 @@ impl Qmp {
         let mut read = BufReader::new(read);
         let greeting = read_object(&mut read).await?;
         let version = version(&greeting).ok_or_else(|| io::Error::other("no QMP greeting"))?;
+        let (qmp, received) = Self::over(read, write, version);
+        qmp.execute("qmp_capabilities", json!({})).await?;
+        Ok((qmp, received))
+    }
+
+    /// Goes on with what was negotiated before the process was frozen.
+    pub fn go_on(socket: UnixStream, version: &str) -> (Self, mpsc::Receiver<QmpEvent>) {
+        let (read, write) = socket.into_split();
+        Self::over(BufReader::new(read), write, version.to_owned())
+    }
+
+    fn over(
+        read: BufReader<OwnedReadHalf>,
+        write: OwnedWriteHalf,
+        version: String,
+    ) -> (Self, mpsc::Receiver<QmpEvent>) {
         let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
         let (events, received) = mpsc::channel(MAX_EVENTS);
         tokio::spawn(receive(read, Arc::clone(&pending), events));
-        let qmp = Self { write: tokio::sync::Mutex::new(write), pending, version };
-        qmp.execute("qmp_capabilities", json!({})).await?;
-        Ok((qmp, received))
+        (Self { write: tokio::sync::Mutex::new(write), pending, version }, received)
     }
 
     /// `7.2.22`.

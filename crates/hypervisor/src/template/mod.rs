@@ -23,9 +23,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use cofferdam_model::{TemplateRecord, TemplateSource, random_hex};
+use cofferdam_model::{Frozen, FrozenRecord, TemplateRecord, TemplateSource, random_hex};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+
+use crate::FrozenParts;
 
 /// What a guest's memory was.
 const MEMORY: &str = "memory";
@@ -33,9 +35,14 @@ const MEMORY: &str = "memory";
 const STATE: &str = "state";
 /// The writable disk, of an image template.
 const DISK: &str = "disk";
+/// The worker process, if it was frozen ([`crate::Vm::freeze`]).
+const PROCESS: &str = "process";
+const PAGES: &str = "pages";
 /// The record, and the file whose time says when the template was last used.
 const RECORD: &str = "template.json";
 const USED: &str = "used";
+/// All but the record.
+const FILES: [&str; 5] = [MEMORY, STATE, DISK, PROCESS, PAGES];
 /// What a template under construction is called.
 const SCRATCH: &str = ".new-";
 
@@ -112,7 +119,7 @@ impl Templates {
         let template = self.read(key)?;
         let expected = note::of(&template.directory, template.record.digests.keys()).ok()?;
         let noted = fs::read_to_string(self.verified.join(key)).ok()?;
-        (noted == expected).then(|| {
+        (noted == expected && !is_stale(&template.record)).then(|| {
             // A time that cannot be written makes it look older than it is, no more.
             fs::write(template.directory.join(USED), "").ok();
             template
@@ -125,7 +132,12 @@ impl Templates {
         if self.find(key).is_some() {
             return Ok(true);
         }
-        let Some(template) = self.read(key) else { return Ok(false) };
+        let template = self.read(key).filter(|template| !is_stale(&template.record));
+        let Some(template) = template else {
+            // What is there can never be used: it makes way.
+            self.remove(key)?;
+            return Ok(false);
+        };
         for (name, recorded) in &template.record.digests {
             if digest::of(&template.directory.join(name)).ok().as_ref() != Some(recorded) {
                 tracing::warn!(key, "template {name} is not what it was: removed");
@@ -147,7 +159,7 @@ impl Templates {
 
     /// Gives a template that is whole its name. Another maker of the same may have been first: then that one stays.
     pub fn finish(&self, mut scratch: Scratch, mut record: TemplateRecord) -> io::Result<()> {
-        for name in [MEMORY, STATE, DISK] {
+        for name in FILES {
             let path = scratch.directory.join(name);
             if !path.exists() {
                 continue;
@@ -236,7 +248,7 @@ impl Templates {
         let record: TemplateRecord = serde_json::from_slice(&fs::read(directory.join(RECORD)).ok()?).ok()?;
         let whole =
             record.key == key && record.digests.contains_key(MEMORY) && record.digests.contains_key(STATE);
-        let plain = record.digests.keys().all(|name| [MEMORY, STATE, DISK].contains(&name.as_str()));
+        let plain = record.digests.keys().all(|name| FILES.contains(&name.as_str()));
         (whole && plain).then_some(Template { directory, record })
     }
 
@@ -266,6 +278,18 @@ impl Template {
     pub fn disk(&self) -> PathBuf {
         self.directory.join(DISK)
     }
+
+    /// The frozen process, if there is one: [`crate::Origin::Frozen`].
+    #[must_use]
+    pub fn frozen(&self) -> Option<Frozen> {
+        let record = self.record.frozen.as_ref()?;
+        Some(Frozen {
+            process: self.directory.join(PROCESS),
+            pages: self.directory.join(PAGES),
+            memory: self.memory(),
+            files: record.files.clone(),
+        })
+    }
 }
 
 /// A template under construction; dropping it removes it.
@@ -276,6 +300,18 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    /// Where the frozen process's description goes.
+    #[must_use]
+    pub fn process(&self) -> PathBuf {
+        self.directory.join(PROCESS)
+    }
+
+    /// Where its pages go.
+    #[must_use]
+    pub fn pages(&self) -> PathBuf {
+        self.directory.join(PAGES)
+    }
+
     /// Where the memory file goes.
     #[must_use]
     pub fn memory(&self) -> PathBuf {
@@ -309,6 +345,25 @@ impl Drop for Scratch {
             tracing::warn!("cannot remove {}: {error}", self.directory.display());
         }
     }
+}
+
+/// What is recorded about a process that was frozen now.
+pub fn freeze_record(parts: FrozenParts) -> io::Result<FrozenRecord> {
+    let identity = identity_of(parts.libraries.iter().map(PathBuf::as_path))?;
+    Ok(FrozenRecord { host: this_boot()?, libraries: parts.libraries, identity, files: parts.files })
+}
+
+/// Whether a template holds a process that cannot go on any more: its libraries were replaced, or the host was booted,
+/// perhaps with another kernel.
+fn is_stale(record: &TemplateRecord) -> bool {
+    let Some(frozen) = &record.frozen else { return false };
+    let host = this_boot().is_ok_and(|host| host == frozen.host);
+    let libraries = frozen.libraries.iter().map(PathBuf::as_path);
+    !host || identity_of(libraries).ok().as_ref() != Some(&frozen.identity)
+}
+
+fn this_boot() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// Guests' memory is nobody's to read.

@@ -23,6 +23,7 @@ fn record(key: &str) -> TemplateRecord {
         cpus: 1,
         memory: 1,
         image: None,
+        frozen: None,
         created: 5,
         digests: BTreeMap::new(),
     }

@@ -21,6 +21,7 @@
 
 mod guest_spec;
 pub mod link;
+mod rehearsal;
 mod start;
 mod task;
 pub mod template;
@@ -193,10 +194,10 @@ impl Attempt<'_> {
         let adopt = Request::Adopt(Adopt { clock_nanos: now(), seed: random_hex(64) });
         let create = Request::Create(Box::new(CreateContainer { streams, ..self.guest.create.clone() }));
         let prepare = async {
-            match self.start {
-                Start::ImageClone(_) => Ok(Response::Done),
-                _ => task.ask(Request::Prepare(Box::new(self.guest.prepare.clone()))).await,
+            if self.start.is_prepared() {
+                return Ok(Response::Done);
             }
+            task.ask(Request::Prepare(Box::new(self.guest.prepare.clone()))).await
         };
         // All at once: the agent does them in order, and none waits for the answer to the one before. Whoever does not
         // answer the first has not come to life.
@@ -291,6 +292,8 @@ pub mod guest_paths {
     pub const FILES: &str = "/run/cofferdam/files";
     /// Where the shares are mounted; the N-th is `N` in it.
     pub const SHARES: &str = "/run/cofferdam/shares";
+    /// The helper, which is also the program of a rehearsal.
+    pub const OCI_HELPER: &str = "/cofferdam-oci";
     /// The bundle.
     pub const BUNDLE: &str = "/run/cofferdam/bundle";
 }

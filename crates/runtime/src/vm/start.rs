@@ -2,6 +2,7 @@
 //!
 //! | | needs | what is left to do in the guest |
 //! |---|---|---|
+//! | thaw | the same, frozen: with the emulator, on this boot of the host | the same, but most of it is translated |
 //! | image clone | a template of this image, prepared for containers of this kind; a disk that was never used; no bind mounts | identity, network, program |
 //! | clone | a template | all that, and the root file system and the container |
 //! | boot | | all that, and a kernel's start |
@@ -10,7 +11,7 @@ use std::path::Path;
 
 use cofferdam_hypervisor::template::{Template, Templates, key_of};
 use cofferdam_hypervisor::{Backing, Origin};
-use cofferdam_model::{ImageOrder, ShimSpec, TemplateOrder, VmSpec, VmStart, bundle};
+use cofferdam_model::{Frozen, ImageOrder, ShimSpec, TemplateOrder, VmSpec, VmStart, bundle};
 use cofferdam_proto::Prepare;
 
 use super::guest_spec::GuestSpec;
@@ -18,7 +19,9 @@ use crate::Error;
 
 /// One way.
 pub(super) enum Start {
-    /// A clone of a template that holds the image, mounted, and the container, prepared.
+    /// A clone of a template that holds the image, mounted, and the container, prepared: its worker process, thawed.
+    Thaw(Template, Frozen),
+    /// The same, by another worker process that takes over its state.
     ImageClone(Template),
     /// A clone of a template that has booted.
     Clone(Template),
@@ -39,7 +42,10 @@ impl Start {
             let image = disks.image.file_name().map(|name| name.to_string_lossy());
             let key = key_of(&(&source.base, image, &guest.prepare));
             match templates.find(&key) {
-                Some(template) => starts.push(Self::ImageClone(template)),
+                Some(template) => {
+                    starts.extend(template.frozen().map(|frozen| Self::Thaw(template.clone(), frozen)));
+                    starts.push(Self::ImageClone(template));
+                }
                 None => wanted = Some(Wanted { key, prepare: guest.prepare.clone() }),
             }
         }
@@ -55,6 +61,7 @@ impl Start {
     /// As `inspect` shows it.
     pub(super) fn name(&self) -> &'static str {
         match self {
+            Self::Thaw(..) => "thaw",
             Self::ImageClone(_) => "image-clone",
             Self::Clone(_) => "clone",
             Self::Boot => "boot",
@@ -63,13 +70,23 @@ impl Start {
 
     pub(super) fn template(&self) -> Option<&Template> {
         match self {
-            Self::ImageClone(template) | Self::Clone(template) => Some(template),
+            Self::Thaw(template, _) | Self::ImageClone(template) | Self::Clone(template) => Some(template),
             Self::Boot => None,
         }
     }
 
+    /// Whether the container is prepared already.
+    pub(super) fn is_prepared(&self) -> bool {
+        matches!(self, Self::Thaw(..) | Self::ImageClone(_))
+    }
+
     /// What the hypervisor is told.
     pub(super) fn origin(&self, vm: &VmSpec) -> (Origin, Backing) {
+        if let Self::Thaw(template, process) = self {
+            let (process, version) = (process.clone(), template.record.hypervisor.clone());
+            let version = version.trim_start_matches("qemu ").to_owned();
+            return (Origin::Frozen { process, version }, Backing::Private(template.memory()));
+        }
         match self.template() {
             Some(template) => {
                 (Origin::Saved { state: template.state() }, Backing::Private(template.memory()))
@@ -137,7 +154,7 @@ impl Disks<'_> {
             return Ok(());
         }
         let from = match start {
-            Start::ImageClone(template) => template.disk(),
+            Start::Thaw(template, _) | Start::ImageClone(template) => template.disk(),
             Start::Clone(_) | Start::Boot => self.blank.to_owned(),
         };
         // Under its own name it is complete, whatever happens meanwhile.

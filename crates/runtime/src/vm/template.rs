@@ -1,38 +1,43 @@
 //! Making a template: a VM that is started for no container, brought as far as containers have in common, and saved.
 //!
 //! ```text
-//! base:   boot ──► Hello ─────────────────────────────────────► Settle ──► save ──► digests, record, rename
-//! image:  copy the base's memory, clone ──► Prepare (image) ──► Settle ──► save ──► …
+//! base:   boot ──► Hello ─────────────────────────────────────────────► Settle ──► save ──► digests, record, rename
+//! image:  copy the base's memory, clone ──► rehearsal, Prepare (image) ──► Settle ──► save, freeze ──► …
 //! ```
 //!
 //! A base template never sees an image. Its disks are dummies larger than any disk: the guest's drivers are bound to
 //! them, and a clone's real disks take their places. An image template has mounted its image over an empty disk and
 //! holds an init process that waits for its orders; nothing in it comes from any container but the kind of container
 //! it is (`cofferdam_proto::Prepare`).
+//!
+//! **Freezing** is for the emulator: its worker process is written to disk whole, with everything that it has translated,
+//! and goes on as itself (`cofferdam_hypervisor::Vm::freeze`). It has [`super::rehearsal`] behind it.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_hypervisor::template::{Scratch, Template, Templates};
-use cofferdam_hypervisor::{Backing, Origin};
-use cofferdam_model::{NetworkSpec, TemplateOrder, TemplateRecord, VmStart};
-use cofferdam_proto::{Message, Prepare, Request};
+use cofferdam_hypervisor::template::{self, Scratch, Template, Templates};
+use cofferdam_hypervisor::{Backing, Hypervisor as _, Origin, Vm};
+use cofferdam_model::{
+    FrozenRecord, NetworkSpec, TemplateOrder, TemplateRecord, VmInfo, VmStart, random_hex,
+};
+use cofferdam_proto::{Adopt, Message, Prepare, Request};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
 use super::link::Link;
 use super::start::boot;
-use super::worker::{Group, Worker, WorkerSpec, mac_of};
-use super::{accelerator, greet, now};
+use super::task::VmTask;
+use super::worker::{Group, Worker, WorkerSpec, hypervisor, mac_of};
+use super::{accelerator, greet, now, rehearsal};
 use crate::Error;
 
 /// The size of the dummy disks.
 const DUMMY: u64 = 1 << 40;
 /// Where a file system has no files of that size.
 const SMALL_DUMMY: u64 = 1 << 37;
-/// How long the agent may take for each request.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
 /// How long a guest is left alone before it is saved: what it still has to do then need not be done in each clone.
 const REST: Duration = Duration::from_millis(500);
 
@@ -80,9 +85,9 @@ async fn base(
         let file = std::fs::File::create(path).map_err(failed)?;
         file.set_len(DUMMY).or_else(|_too_large| file.set_len(SMALL_DUMMY)).map_err(failed)?;
     }
-    let mut guest = Guest::start(order, scratch, boot(&order.vm), &image, &writable, tap).await?;
-    let saved = match greet(&*guest.worker.vm, &mut guest.messages).await {
-        Ok(hello) => guest.save(order, scratch, progress, hello.kernel).await,
+    let (guest, mut messages) = Guest::start(order, scratch, boot(&order.vm), &image, &writable, tap).await?;
+    let saved = match greet(&*guest.worker.vm, &mut messages).await {
+        Ok(hello) => guest.serve(messages).save(order, scratch, progress, hello.kernel).await,
         Err(error) => Err(error),
     };
     let saved = guest.end_after(saved).await;
@@ -106,22 +111,57 @@ async fn from_base(
     cofferdam_sys::disk::copy_sparse(&base.memory(), &scratch.memory()).map_err(failed)?;
     cofferdam_sys::disk::copy_sparse(&image.blank, &scratch.disk()).map_err(failed)?;
     let origin = Origin::Saved { state: base.state() };
-    let mut guest = Guest::start(order, scratch, origin, &image.image, &scratch.disk(), tap).await?;
-    progress("preparing");
-    let saved = match guest.ask(Request::Prepare(Box::new(prepare))).await {
-        Ok(()) => guest.save(order, scratch, progress, base.record.kernel.clone()).await,
-        Err(error) => Err(error),
+    let (guest, messages) = Guest::start(order, scratch, origin, &image.image, &scratch.disk(), tap).await?;
+    let made = async {
+        let ready = guest.serve(messages);
+        let freezes = hypervisor(order.vm.kvm).capabilities().freezes;
+        if freezes {
+            progress("rehearsing");
+            ready.rehearse(&prepare).await?;
+        }
+        progress("preparing");
+        ready.task.ask(Request::Prepare(Box::new(prepare))).await?;
+        let mut record = ready.save(order, scratch, progress, base.record.kernel.clone()).await?;
+        if freezes {
+            record.frozen = freeze(&*ready.worker.vm, scratch, progress).await;
+        }
+        Ok(record)
     };
-    let mut record = guest.end_after(saved).await?;
+    let made = made.await;
+    let mut record = guest.end_after(made).await?;
     record.image = image.image.file_stem().map(|name| name.to_string_lossy().into_owned());
     Ok(record)
 }
 
+/// Freezes the worker process of a saved VM. A template does without, where that cannot be.
+async fn freeze(vm: &dyn Vm, scratch: &Scratch, progress: &impl Fn(&str)) -> Option<FrozenRecord> {
+    progress("freezing");
+    let frozen = match vm.freeze(&scratch.process(), &scratch.pages()).await {
+        Ok(parts) => template::freeze_record(parts).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match frozen {
+        Ok(record) => Some(record),
+        Err(error) => {
+            tracing::warn!("the VM worker process cannot be frozen: {error}");
+            for path in [scratch.process(), scratch.pages()] {
+                std::fs::remove_file(path).ok();
+            }
+            None
+        }
+    }
+}
+
 /// The VM that becomes a template.
 struct Guest {
-    worker: Worker,
+    worker: Arc<Worker>,
     link: Link,
-    messages: mpsc::Receiver<Message>,
+}
+
+/// The same, with somebody who takes its answers.
+struct Ready {
+    worker: Arc<Worker>,
+    task: Arc<VmTask>,
 }
 
 impl Guest {
@@ -132,7 +172,7 @@ impl Guest {
         image: &Path,
         writable: &Path,
         tap: OwnedFd,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, mpsc::Receiver<Message>), Error> {
         let failed = |source| Error::Os { doing: "template", source };
         let uid = Some(order.vm.uid);
         std::os::unix::fs::chown(scratch.memory(), uid, uid).map_err(failed)?;
@@ -153,48 +193,13 @@ impl Guest {
         .await?;
         let (read, write) = agent.into_split();
         let (link, messages) = Link::start(read, write);
-        Ok(Self { worker, link, messages })
+        Ok((Self { worker: Arc::new(worker), link }, messages))
     }
 
-    /// Asks one thing and waits for the answer.
-    async fn ask(&mut self, request: Request) -> Result<(), Error> {
-        self.link.send(&Message::Request { id: 1, request });
-        let answer = tokio::select! {
-            answer = tokio::time::timeout(ANSWER_TIME, self.messages.recv()) => answer,
-            reason = self.worker.vm.ended() => return Err(Error::Agent(reason)),
-        };
-        match answer {
-            Ok(Some(Message::Response { .. })) => Ok(()),
-            Ok(Some(Message::Failure { message, .. })) => Err(Error::Agent(message)),
-            Ok(Some(_)) => Err(Error::Agent("a message out of place".to_owned())),
-            Ok(None) => Err(Error::Agent(self.link.closed().await)),
-            Err(_elapsed) => Err(Error::Agent("did not answer".to_owned())),
-        }
-    }
-
-    async fn save(
-        &mut self,
-        order: &TemplateOrder,
-        scratch: &Scratch,
-        progress: &impl Fn(&str),
-        kernel: String,
-    ) -> Result<TemplateRecord, Error> {
-        let programs = order.image.as_ref().map_or_else(Vec::new, |image| image.programs.clone());
-        self.ask(Request::Settle { programs }).await?;
-        tokio::time::sleep(REST).await;
-        progress("saving");
-        self.worker.vm.save(&scratch.state()).await.map_err(|error| Error::Hypervisor(error.to_string()))?;
-        Ok(TemplateRecord {
-            key: order.key.clone(),
-            kernel,
-            hypervisor: self.worker.vm.version(),
-            accelerator: accelerator(order.vm.kvm).to_owned(),
-            cpus: order.vm.cpus,
-            memory: order.vm.memory,
-            image: None,
-            created: now() / 1_000_000_000,
-            digests: std::collections::BTreeMap::new(),
-        })
+    fn serve(&self, messages: mpsc::Receiver<Message>) -> Ready {
+        let (link, worker) = (self.link.clone(), Arc::clone(&self.worker));
+        let task = VmTask::serve(link, messages, Arc::clone(&worker), VmInfo::default(), false, false);
+        Ready { worker, task }
     }
 
     /// Ends the VM whatever came of it; with its last words when that was a failure.
@@ -212,5 +217,40 @@ impl Guest {
         };
         self.worker.end().await;
         outcome
+    }
+}
+
+impl Ready {
+    /// Does once what every clone does first.
+    async fn rehearse(&self, prepare: &Prepare) -> Result<(), Error> {
+        let adopt = Adopt { clock_nanos: now(), seed: random_hex(64) };
+        self.task.ask(Request::Adopt(adopt)).await?;
+        rehearsal::run(&self.task, prepare).await
+    }
+
+    async fn save(
+        &self,
+        order: &TemplateOrder,
+        scratch: &Scratch,
+        progress: &impl Fn(&str),
+        kernel: String,
+    ) -> Result<TemplateRecord, Error> {
+        let programs = order.image.as_ref().map_or_else(Vec::new, |image| image.programs.clone());
+        self.task.ask(Request::Settle { programs }).await?;
+        tokio::time::sleep(REST).await;
+        progress("saving");
+        self.worker.vm.save(&scratch.state()).await.map_err(|error| Error::Hypervisor(error.to_string()))?;
+        Ok(TemplateRecord {
+            key: order.key.clone(),
+            kernel,
+            hypervisor: self.worker.vm.version(),
+            accelerator: accelerator(order.vm.kvm).to_owned(),
+            cpus: order.vm.cpus,
+            memory: order.vm.memory,
+            image: None,
+            frozen: None,
+            created: now() / 1_000_000_000,
+            digests: std::collections::BTreeMap::new(),
+        })
     }
 }

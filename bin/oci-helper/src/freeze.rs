@@ -1,0 +1,163 @@
+//! `cofferdam-oci freeze`: writes a VM worker process to disk, from where it goes on any number of times, as itself
+//! (`thaw.rs`). What the emulator has translated for its guest is frozen with it, and is what makes this worth while:
+//! a clone of a saved VM must translate everything again.
+//!
+//! The process stands still meanwhile, every thread in a system call that waits and can be made again. What the kernel
+//! keeps for it is few things of known kinds; a process that has anything else is refused. Not kept are: signal handlers
+//! (a hypervisor's end it; the default actions do so, too), timers and thread IDs (it uses none).
+
+mod memory;
+mod threads;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use cofferdam_model::{FreezeSpec, FrozenFile, GuestMemory, JailReply};
+
+use crate::frozen_layout::{BASE, Header, MAGIC, Region, Special, Thread};
+use crate::jail_socket;
+
+/// Runs the subcommand.
+pub fn run() -> ExitCode {
+    let (socket, spec, fds) = match jail_socket::receive::<FreezeSpec>() {
+        Ok(received) => received,
+        Err(error) => {
+            eprintln!("cofferdam-oci freeze: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    let reply = match freeze(&spec, fds) {
+        Ok((files, libraries)) => JailReply::Frozen { files, libraries },
+        Err(error) => JailReply::Failed { message: format!("{error:#}") },
+    };
+    jail_socket::reply(&socket, &reply);
+    ExitCode::SUCCESS
+}
+
+fn freeze(spec: &FreezeSpec, fds: Vec<OwnedFd>) -> Result<(Vec<(i32, FrozenFile)>, Vec<PathBuf>)> {
+    let [process, pages]: [OwnedFd; 2] =
+        fds.try_into().map_err(|_fds| anyhow::anyhow!("two files were to be passed"))?;
+    let threads = threads::Threads::stop(spec.pid)?;
+    let files = open_files(spec).context("open files")?;
+    let memory = memory::write(spec.pid, File::from(pages)).context("memory")?;
+    let ignored = ignored_signals(spec.pid).context("signals")?;
+    let text = layout(&memory, &threads.states()?, ignored);
+    File::from(process).write_all(&text).context("description")?;
+    Ok((files, memory.libraries()))
+}
+
+/// Its open files. Each must be of a kind that can be made again.
+fn open_files(spec: &FreezeSpec) -> Result<Vec<(i32, FrozenFile)>> {
+    let place = |number: i32| PathBuf::from(format!("/proc/{}/fd/{number}", spec.pid));
+    let identity = |number: i32| std::fs::metadata(place(number)).map(|file| (file.dev(), file.ino()));
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{}/fd", spec.pid))? {
+        let name = entry?.file_name();
+        let number: i32 = name.to_string_lossy().parse().context("a file's number")?;
+        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", spec.pid))?;
+        let flags = field(&info, "flags", 8).context("flags")?;
+        let waits = flags & u64::from(libc::O_NONBLOCK.unsigned_abs()) == 0;
+        let target = std::fs::read_link(place(number))?;
+        // QEMU has several descriptors of the disks that it got, and none under its first number.
+        let own = identity(number)?;
+        let index = spec.passed.iter().position(|file| *file == own);
+        let file = match (target.to_string_lossy().as_ref(), index) {
+            (GuestMemory::INSIDE, _) => FrozenFile::Memory,
+            ("/dev/null", _) => FrozenFile::Null,
+            (_, Some(index)) => FrozenFile::Passed(index, !waits),
+            ("anon_inode:[eventfd]", None) if !waits => {
+                FrozenFile::Event(field(&info, "eventfd-count", 16).context("eventfd-count")?)
+            }
+            // QEMU fills it only when there are many files.
+            ("anon_inode:[eventpoll]", None) if !info.contains("tfd:") => FrozenFile::Poll,
+            ("anon_inode:[signalfd]", None) if !waits => {
+                FrozenFile::Signals(field(&info, "sigmask", 16).context("sigmask")?)
+            }
+            (other, _) => bail!("{number} is {other}, which cannot be frozen"),
+        };
+        files.push((number, file));
+    }
+    Ok(files)
+}
+
+/// A number of a file in `/proc`.
+fn field(text: &str, name: &str, radix: u32) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    u64::from_str_radix(line.trim(), radix).ok()
+}
+
+fn ignored_signals(pid: i32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    field(&status, "SigIgn", 16).context("SigIgn")
+}
+
+/// The description (`frozen_layout`).
+fn layout(memory: &memory::Memory, threads: &[threads::State], ignored: u64) -> Vec<u8> {
+    let lists = [
+        (size_of::<Region>(), memory.regions.len()),
+        (size_of::<Thread>(), threads.len()),
+        (size_of::<Special>(), memory.specials.len()),
+    ];
+    let mut place = size_of::<Header>();
+    let [regions_at, threads_at, specials_at] = lists.map(|(size, count)| {
+        let at = place;
+        place += size * count;
+        address(at)
+    });
+    // Behind the lists are the frames, each where the processor wants it, and the paths.
+    let mut tail = Vec::new();
+    let tail_at = place;
+    let mut frames = Vec::new();
+    for thread in threads {
+        while !(tail_at + tail.len()).is_multiple_of(64) {
+            tail.push(0);
+        }
+        let at = address(tail_at + tail.len());
+        tail.extend(thread.frame(at));
+        frames.push(at);
+    }
+    let paths: Vec<u64> = memory
+        .paths
+        .iter()
+        .map(|path| {
+            let at = address(tail_at + tail.len());
+            tail.extend(path.as_bytes());
+            tail.push(0);
+            at
+        })
+        .collect();
+    let count = |length: usize| length as u64;
+    let mut numbers = vec![
+        MAGIC,
+        regions_at,
+        count(memory.regions.len()),
+        threads_at,
+        count(threads.len()),
+        specials_at,
+        count(memory.specials.len()),
+        ignored,
+    ];
+    for region in &memory.regions {
+        let source = region.source(&paths);
+        numbers.extend([region.address, region.length, region.protection, source, region.offset]);
+    }
+    for (thread, frame) in threads.iter().zip(frames) {
+        numbers.extend([thread.registers.fs_base, frame]);
+    }
+    for (address, length) in &memory.specials {
+        numbers.extend([*address, *length]);
+    }
+    let mut text: Vec<u8> = numbers.into_iter().flat_map(u64::to_ne_bytes).collect();
+    text.extend(tail);
+    text
+}
+
+/// Where a byte of the description is mapped.
+fn address(place: usize) -> u64 {
+    BASE + place as u64
+}
