@@ -24,6 +24,12 @@ fn start_of(daemon: &Daemon, container: &str) -> Result<(String, String)> {
     Ok((text("Start"), text("Template")))
 }
 
+/// The best way to start a container's VM: an emulated one's process is thawed.
+fn best_start(daemon: &Daemon, container: &str) -> Result<&'static str> {
+    let accelerator = daemon.inspect(container)?["Cofferdam"]["Accelerator"].take();
+    Ok(if accelerator == "tcg" { "thaw" } else { "image-clone" })
+}
+
 /// Runs containers of one kind until they are cloned from its image template, which the first of them has ordered.
 fn image_template(case: &Case, args: &[&str]) -> Result<String> {
     let (isolation, limit) = (case.isolation(), Duration::from_secs(60));
@@ -32,10 +38,11 @@ fn image_template(case: &Case, args: &[&str]) -> Result<String> {
         let run = [&["run", "-d", "--name", &name, &isolation], args].concat();
         case.docker(&run)?.ok()?;
         let (start, template) = start_of(case.daemon()?, &name)?;
+        let best = best_start(case.daemon()?, &name)?;
         case.docker(&["rm", "-f", &name])?.ok()?;
         check!(start != "boot", "no template at all");
         std::thread::sleep(Duration::from_millis(500));
-        Ok((start == "image-clone").then_some(template))
+        Ok((start == best).then_some(template))
     })
     .context("no image template was made")
 }
@@ -48,7 +55,9 @@ fn clones_are_strangers(case: &Case) -> Result<()> {
     let mut names = Vec::new();
     for suffix in ["a", "b"] {
         let name = case.detached(suffix, &kind)?;
-        check_eq!(start_of(case.daemon()?, &name)?, ("image-clone".to_owned(), template.clone()));
+        let best = best_start(case.daemon()?, &name)?.to_owned();
+        check_eq!(start_of(case.daemon()?, &name)?, (best, template.clone()));
+        worker_is_as_jailed_as_any(case, &name)?;
         let script = "head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo
             cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id
             hostname
@@ -81,6 +90,32 @@ fn clones_are_strangers(case: &Case) -> Result<()> {
     }
     // And they reach each other, under their own addresses.
     case.shell(&names[0], &format!("ping -c 1 -w 20 {}", seen[1][4]))?;
+    Ok(())
+}
+
+/// A thawed worker process has the rights of its own container's and no other's, and shows whose it is.
+fn worker_is_as_jailed_as_any(case: &Case, name: &str) -> Result<()> {
+    let inspected = case.inspect(name)?;
+    let ours = &inspected["Cofferdam"];
+    let (pid, uid) = (ours["WorkerPid"].to_string(), ours["WorkerUid"].to_string());
+    let read = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/{file}")).with_context(|| format!("{file} of {pid}"))
+    };
+    let status = read("status")?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    check_eq!(field("Uid"), [uid.as_str(); 4].join(" "));
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        check_eq!(field(set), "0".repeat(16));
+    }
+    check_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".to_owned(), "2".to_owned()));
+    check!(field("Seccomp_filters").parse::<u32>()? >= 2, "the worker lacks the hypervisor's own filter");
+    let id = inspected["Id"].as_str().context("Id")?;
+    let command = read("cmdline")?;
+    check!(command.contains("qemu") && command.contains(id), "command line {command:?}");
+    check_eq!(read("comm")?.trim(), "qemu-system-x86");
     Ok(())
 }
 

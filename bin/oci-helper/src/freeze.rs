@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use cofferdam_model::{FreezeSpec, FrozenFile, GuestMemory, JailReply};
+use cofferdam_model::{FreezeSpec, FrozenFile, FrozenParts, GuestMemory, JailReply};
 
 use crate::frozen_layout::{BASE, Header, MAGIC, Region, Special, Thread};
 use crate::jail_socket;
@@ -32,14 +32,14 @@ pub fn run() -> ExitCode {
         }
     };
     let reply = match freeze(&spec, fds) {
-        Ok((files, libraries)) => JailReply::Frozen { files, libraries },
+        Ok(parts) => JailReply::Frozen(parts),
         Err(error) => JailReply::Failed { message: format!("{error:#}") },
     };
     jail_socket::reply(&socket, &reply);
     ExitCode::SUCCESS
 }
 
-fn freeze(spec: &FreezeSpec, fds: Vec<OwnedFd>) -> Result<(Vec<(i32, FrozenFile)>, Vec<PathBuf>)> {
+fn freeze(spec: &FreezeSpec, fds: Vec<OwnedFd>) -> Result<FrozenParts> {
     let [process, pages]: [OwnedFd; 2] =
         fds.try_into().map_err(|_fds| anyhow::anyhow!("two files were to be passed"))?;
     let threads = threads::Threads::stop(spec.pid)?;
@@ -48,41 +48,43 @@ fn freeze(spec: &FreezeSpec, fds: Vec<OwnedFd>) -> Result<(Vec<(i32, FrozenFile)
     let ignored = ignored_signals(spec.pid).context("signals")?;
     let text = layout(&memory, &threads.states()?, ignored);
     File::from(process).write_all(&text).context("description")?;
-    Ok((files, memory.libraries()))
+    Ok(FrozenParts { files, libraries: memory.libraries() })
 }
 
 /// Its open files. Each must be of a kind that can be made again.
 fn open_files(spec: &FreezeSpec) -> Result<Vec<(i32, FrozenFile)>> {
-    let place = |number: i32| PathBuf::from(format!("/proc/{}/fd/{number}", spec.pid));
-    let identity = |number: i32| std::fs::metadata(place(number)).map(|file| (file.dev(), file.ino()));
     let mut files = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{}/fd", spec.pid))? {
         let name = entry?.file_name();
         let number: i32 = name.to_string_lossy().parse().context("a file's number")?;
-        let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", spec.pid))?;
-        let flags = field(&info, "flags", 8).context("flags")?;
-        let waits = flags & u64::from(libc::O_NONBLOCK.unsigned_abs()) == 0;
-        let target = std::fs::read_link(place(number))?;
-        // QEMU has several descriptors of the disks that it got, and none under its first number.
-        let own = identity(number)?;
-        let index = spec.passed.iter().position(|file| *file == own);
-        let file = match (target.to_string_lossy().as_ref(), index) {
-            (GuestMemory::INSIDE, _) => FrozenFile::Memory,
-            ("/dev/null", _) => FrozenFile::Null,
-            (_, Some(index)) => FrozenFile::Passed(index, !waits),
-            ("anon_inode:[eventfd]", None) if !waits => {
-                FrozenFile::Event(field(&info, "eventfd-count", 16).context("eventfd-count")?)
-            }
-            // QEMU fills it only when there are many files.
-            ("anon_inode:[eventpoll]", None) if !info.contains("tfd:") => FrozenFile::Poll,
-            ("anon_inode:[signalfd]", None) if !waits => {
-                FrozenFile::Signals(field(&info, "sigmask", 16).context("sigmask")?)
-            }
-            (other, _) => bail!("{number} is {other}, which cannot be frozen"),
-        };
-        files.push((number, file));
+        files.push((number, open_file(spec, number)?));
     }
     Ok(files)
+}
+
+fn open_file(spec: &FreezeSpec, number: i32) -> Result<FrozenFile> {
+    let place = PathBuf::from(format!("/proc/{}/fd/{number}", spec.pid));
+    let info = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", spec.pid))?;
+    let flags = field(&info, "flags", 8).context("flags")?;
+    let waits = flags & u64::from(libc::O_NONBLOCK.unsigned_abs()) == 0;
+    let target = std::fs::read_link(&place)?;
+    // QEMU has several descriptors of the disks that it got, and none under its first number.
+    let file = std::fs::metadata(&place)?;
+    let index = spec.passed.iter().position(|passed| *passed == (file.dev(), file.ino()));
+    Ok(match (target.to_string_lossy().as_ref(), index) {
+        (GuestMemory::INSIDE, _) => FrozenFile::Memory,
+        ("/dev/null", _) => FrozenFile::Null,
+        (_, Some(index)) => FrozenFile::Passed(index, !waits),
+        ("anon_inode:[eventfd]", None) if !waits => {
+            FrozenFile::Event(field(&info, "eventfd-count", 16).context("eventfd-count")?)
+        }
+        // QEMU fills it only when there are many files.
+        ("anon_inode:[eventpoll]", None) if !info.contains("tfd:") => FrozenFile::Poll,
+        ("anon_inode:[signalfd]", None) if !waits => {
+            FrozenFile::Signals(field(&info, "sigmask", 16).context("sigmask")?)
+        }
+        (other, _) => bail!("{number} is {other}, which cannot be frozen"),
+    })
 }
 
 /// A number of a file in `/proc`.
@@ -160,4 +162,36 @@ fn layout(memory: &memory::Memory, threads: &[threads::State], ignored: u64) -> 
 /// Where a byte of the description is mapped.
 fn address(place: usize) -> u64 {
     BASE + place as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_made_again_is_frozen() {
+        let mut command = Command::new("sleep");
+        command.arg("1000").stdout(Stdio::null()).stderr(Stdio::null());
+        let mut standard_input = |stdin: Stdio| {
+            let mut child = command.stdin(stdin).spawn().unwrap();
+            let pid = i32::try_from(child.id()).unwrap();
+            let file = open_file(&FreezeSpec { pid, passed: Vec::new() }, 0);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            file.map_err(|error| error.to_string())
+        };
+        assert_eq!(standard_input(Stdio::null()), Ok(FrozenFile::Null));
+        let refused = standard_input(Stdio::piped()).unwrap_err();
+        assert!(refused.starts_with("0 is pipe:") && refused.ends_with("cannot be frozen"), "{refused}");
+    }
+
+    #[test]
+    fn numbers_of_proc_are_read() {
+        let info = "pos:\t0\nflags:\t02004002\neventfd-count:                1f\n";
+        assert_eq!(field(info, "flags", 8), Some(0o2_004_002));
+        assert_eq!(field(info, "eventfd-count", 16), Some(0x1f));
+        assert_eq!(field(info, "sigmask", 16), None);
+    }
 }

@@ -2,10 +2,10 @@
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cofferdam_model::{FreezeSpec, FrozenFile, JailReply};
+use cofferdam_model::{FreezeSpec, FrozenParts, JailReply};
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
@@ -38,9 +38,9 @@ impl Supervisor {
         helper: &Path,
         request: &FreezeSpec,
         fds: &[BorrowedFd<'_>],
-    ) -> Result<(Vec<(i32, FrozenFile)>, Vec<PathBuf>), VmError> {
+    ) -> Result<FrozenParts, VmError> {
         match Self::ask(helper, "freeze", request, fds).await?.reply().await {
-            Some(JailReply::Frozen { files, libraries }) => Ok((files, libraries)),
+            Some(JailReply::Frozen(parts)) => Ok(parts),
             reply => Err(no_success(helper, "freeze", reply)),
         }
     }

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cofferdam_model::{Frozen, FrozenFile};
+use cofferdam_model::{Frozen, FrozenParts};
 
 /// A way to run VMs.
 #[async_trait]
@@ -72,15 +72,6 @@ pub trait Vm: Send + Sync {
     async fn last_words(&self) -> String;
     /// Ends it at once and waits until the process is gone. Idempotent.
     async fn kill(&self);
-}
-
-/// What is to be known of a frozen process beside its files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FrozenParts {
-    /// Its open files by number.
-    pub files: Vec<(i32, FrozenFile)>,
-    /// The programs and libraries that it has mapped.
-    pub libraries: Vec<PathBuf>,
 }
 
 /// A VM that was started, with its channels. The guest is not up yet.

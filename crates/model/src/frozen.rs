@@ -46,6 +46,15 @@ pub struct FreezeSpec {
     pub passed: Vec<(u64, u64)>,
 }
 
+/// What is to be known of a frozen process beside its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenParts {
+    /// Its open files by number.
+    pub files: Vec<(i32, FrozenFile)>,
+    /// The programs and libraries that it has mapped.
+    pub libraries: Vec<PathBuf>,
+}
+
 /// What is recorded about a frozen process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Frozen, FrozenFile};
+use crate::{Frozen, FrozenParts};
 
 /// A hypervisor process to run in a jail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,12 +79,7 @@ pub enum JailReply {
         pid: i32,
     },
     /// It is frozen.
-    Frozen {
-        /// Its open files.
-        files: Vec<(i32, FrozenFile)>,
-        /// The programs and libraries that it has mapped.
-        libraries: Vec<PathBuf>,
-    },
+    Frozen(FrozenParts),
     /// It could not be started; nothing runs.
     Failed {
         /// Why.

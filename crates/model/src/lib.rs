@@ -24,7 +24,7 @@ mod state;
 mod template;
 pub mod user;
 
-pub use frozen::{FreezeSpec, Frozen, FrozenFile, FrozenRecord};
+pub use frozen::{FreezeSpec, Frozen, FrozenFile, FrozenParts, FrozenRecord};
 pub use helper::{GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
 pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};

@@ -220,7 +220,7 @@ pub struct VmInfo {
     /// The VM's processors.
     #[serde(default)]
     pub cpus: u32,
-    /// How it came to run: `image-clone` (of a template with the image mounted and the container prepared), `clone`
+    /// How it came to run: `thaw` (of a frozen process of an image template), `image-clone` (of a template with the image mounted and the container prepared), `clone`
     /// (of a template that had booted) or `boot`.
     #[serde(default)]
     pub start: String,

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const RESTART: std::ops::RangeInclusive<i64> = -514..=-512;
 const RESTART_BLOCK: i64 = -516;
 /// What the call that began it returns when it is not made again.
-const INTERRUPTED: u64 = -4_i64 as u64;
+const INTERRUPTED: u64 = (-4_i64).cast_unsigned();
 /// The calls that wait.
 const WAITING: [i64; 4] = [libc::SYS_futex, libc::SYS_ppoll, libc::SYS_poll, libc::SYS_restart_syscall];
 /// `syscall` has two bytes.

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_model::{FreezeSpec, GuestMemory, JailSpec};
+use cofferdam_model::{FreezeSpec, FrozenParts, GuestMemory, JailSpec};
 use cofferdam_sys::trace::mark;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use self::command::{CommandLine, Mapping};
 use self::qmp::{Qmp, QmpEvent};
 use crate::jail::Supervisor;
-use crate::{Backing, Capabilities, FrozenParts, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
+use crate::{Backing, Capabilities, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
 
 /// How much of QEMU's standard error and of the console is kept as last words.
 const LAST_WORDS: usize = 4 << 10;
@@ -289,10 +289,9 @@ impl Vm for QemuVm {
             (File::create(process).map_err(file(process))?, File::create(pages).map_err(file(pages))?);
         let fds = [process.as_fd(), pages.as_fd()];
         let freezing = Supervisor::freeze(&self.helper, &spec, &fds);
-        let (files, libraries) = tokio::time::timeout(SAVE_TIME, freezing)
+        tokio::time::timeout(SAVE_TIME, freezing)
             .await
-            .map_err(|_elapsed| VmError::Saving("the process was not frozen in time".to_owned()))??;
-        Ok(FrozenParts { files, libraries })
+            .map_err(|_elapsed| VmError::Saving("the process was not frozen in time".to_owned()))?
     }
 
     async fn last_words(&self) -> String {

@@ -23,11 +23,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use cofferdam_model::{Frozen, FrozenRecord, TemplateRecord, TemplateSource, random_hex};
+use cofferdam_model::{Frozen, FrozenParts, FrozenRecord, TemplateRecord, TemplateSource, random_hex};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-
-use crate::FrozenParts;
 
 /// What a guest's memory was.
 const MEMORY: &str = "memory";

@@ -64,6 +64,31 @@ fn a_template_is_whole_or_not_there() {
 }
 
 #[test]
+fn a_process_frozen_elsewhere_is_made_anew() {
+    let Fixture { templates, .. } = &fixture();
+    let library = std::env::current_exe().unwrap();
+    let parts = FrozenParts { files: Vec::new(), libraries: vec![library] };
+    let frozen = freeze_record(parts).unwrap();
+    let make = |key: &str, frozen: FrozenRecord| {
+        let scratch = templates.begin(key).unwrap();
+        for path in [scratch.memory(), scratch.state(), scratch.process(), scratch.pages()] {
+            fs::write(path, key).unwrap();
+        }
+        templates.finish(scratch, TemplateRecord { frozen: Some(frozen), ..record(key) }).unwrap();
+    };
+    make("aa", frozen.clone());
+    let found = templates.find("aa").unwrap().frozen().unwrap();
+    assert_eq!(fs::read_to_string(found.process).unwrap(), "aa");
+    make("bb", FrozenRecord { host: "another boot".to_owned(), ..frozen.clone() });
+    make("cc", FrozenRecord { identity: "other libraries".to_owned(), ..frozen });
+    for key in ["bb", "cc"] {
+        assert!(templates.find(key).is_none());
+        assert!(!templates.verify(key).unwrap());
+        assert!(!templates.directory.join(key).exists(), "it makes way for a new one");
+    }
+}
+
+#[test]
 fn the_first_of_two_makers_wins() {
     let Fixture { templates, .. } = &fixture();
     let late = templates.begin("aa").unwrap();
