@@ -7,7 +7,6 @@ use futures_util::future::try_join_all;
 use crate::layers::{Staged, chain_ids};
 use crate::leases::{Item, Lease};
 use crate::progress::Throttle;
-use crate::store::blocking;
 use crate::{Digest, Error, ImageStore, LayerStatus, ProgressSender};
 
 impl ImageStore {
@@ -59,7 +58,7 @@ impl ImageStore {
             async move {
                 fetched.await?;
                 let _permit = self.shared.unpacks.acquire().await.map_err(|_closed| Error::Cancelled)?;
-                self.stage(digest, Some(diff_id), id, progress.clone(), loading).await
+                self.stage(lease, digest, Some(diff_id), id, progress.clone(), loading).await
             }
         };
         let staged = try_join_all(missing.iter().map(|&n| stage(n))).await?;
@@ -67,8 +66,8 @@ impl ImageStore {
             let lower =
                 chain[..n].iter().rev().map(|layer| self.shared.layers.diff(layer)).collect::<Vec<_>>();
             let (store, layer) = (self.clone(), chain[n].clone());
-            blocking("publishing a layer", move || store.shared.layers.publish(staged, &layer, &lower))
-                .await?;
+            let publish = move || store.shared.layers.publish(staged, &layer, &lower);
+            lease.blocking("publishing a layer", publish).await?;
             if !loading {
                 progress.layer(&name(n), LayerStatus::PullComplete);
             }
@@ -79,6 +78,7 @@ impl ImageStore {
     /// Unpacks one blob under a temporary name.
     pub(crate) async fn stage(
         &self,
+        lease: &Lease,
         blob: Digest,
         expected: Option<Digest>,
         id: String,
@@ -86,7 +86,7 @@ impl ImageStore {
         loading: bool,
     ) -> Result<Staged, Error> {
         let store = self.clone();
-        blocking("unpacking a layer", move || {
+        let unpack = move || {
             let path = store.shared.blobs.path(&blob);
             let total = store.shared.blobs.size(&blob).unwrap_or_default();
             let mut throttle = Throttle::new();
@@ -98,7 +98,7 @@ impl ImageStore {
                 }
             };
             store.shared.layers.stage(&path, expected.as_ref(), &mut on_read, &|| progress.cancelled())
-        })
-        .await
+        };
+        lease.blocking("unpacking a layer", unpack).await
     }
 }

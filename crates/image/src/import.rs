@@ -43,7 +43,7 @@ impl ImageStore {
         let result = self.import_blob(&blob, size, config, request, progress).await;
         drop(lease);
         if result.is_err() {
-            self.collect(&self.catalog(), [Item::Blob(blob)]);
+            self.collect([Item::Blob(blob)]);
         }
         result
     }
@@ -57,7 +57,7 @@ impl ImageStore {
         progress: &ProgressSender,
     ) -> Result<Image, Error> {
         let lease = self.shared.leases.lease();
-        let staged = self.stage(blob.clone(), None, blob.short(), progress.clone(), true).await?;
+        let staged = self.stage(&lease, blob.clone(), None, blob.short(), progress.clone(), true).await?;
         let platform = request.platform.unwrap_or_else(Platform::host);
         let message = if request.message.is_empty() { "Imported from -".to_owned() } else { request.message };
         config.created = jiff::Timestamp::now().to_string();

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
-use crate::Digest;
+use crate::{Digest, Error};
 
 /// Something in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +30,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// A lease that holds nothing yet.
     pub(crate) fn lease(self: &Arc<Self>) -> Lease {
-        Lease { leases: Arc::clone(self), items: Mutex::default() }
+        Lease { leases: Arc::clone(self), items: Mutex::default(), work: TaskTracker::new() }
     }
 
     /// Runs `remove` unless somebody needs the item. Nobody can begin to need it meanwhile.
@@ -60,6 +62,8 @@ impl Leases {
 pub(crate) struct Lease {
     leases: Arc<Leases>,
     items: Mutex<Vec<Item>>,
+    /// What the operation has going on in other threads.
+    work: TaskTracker,
 }
 
 impl Lease {
@@ -67,6 +71,29 @@ impl Lease {
     pub(crate) fn hold(&self, item: Item) {
         *lock(&self.leases.held).entry(item.clone()).or_default() += 1;
         lock(&self.items).push(item);
+    }
+
+    /// Starts blocking work, which [`Lease::settled`] waits for even when nobody wants its result any more.
+    pub(crate) fn spawn_blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> JoinHandle<Result<T, Error>> {
+        self.work.spawn_blocking(work)
+    }
+
+    /// The same, and waits for its result.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.spawn_blocking(work).await.map_err(|_panicked| Error::Aborted(what))?
+    }
+
+    /// Waits for the work of an operation that failed: what it makes must be there to be removed.
+    pub(crate) async fn settled(&self) {
+        self.work.close();
+        self.work.wait().await;
     }
 }
 

@@ -74,9 +74,12 @@ impl ImageStore {
             Ok(found) => self.load_found(found, &lease, progress).await,
             Err(error) => Err(error),
         };
+        if result.is_err() {
+            lease.settled().await;
+        }
         drop(lease);
         let store = self.clone();
-        blocking("cleaning up", move || Ok(store.collect(&store.catalog(), blobs))).await?;
+        blocking("cleaning up", move || Ok(store.collect(blobs))).await?;
         result
     }
 

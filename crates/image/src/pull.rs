@@ -112,6 +112,9 @@ impl ImageStore {
         let before = self.by_name(&names[names.len() - 1]).map(|image| image.id().clone());
         let lease = self.shared.leases.lease();
         let image = self.fetch(&registry, &chosen, names, &lease, progress).await;
+        if image.is_err() {
+            lease.settled().await;
+        }
         drop(lease);
         let image = match image {
             Ok(image) => image,
@@ -119,7 +122,7 @@ impl ImageStore {
                 // What came through completely is of no use without the rest.
                 let parts = chosen.manifest.layers.iter().chain([&chosen.manifest.config]);
                 let parts = parts.map(|part| part.digest.clone()).chain([chosen.manifest_digest]);
-                self.collect(&self.catalog(), parts.map(Item::Blob));
+                self.collect(parts.map(Item::Blob));
                 return Err(error);
             }
         };
@@ -147,10 +150,11 @@ impl ImageStore {
         for digest in [&manifest.config.digest, &chosen.manifest_digest] {
             lease.hold(Item::Blob(digest.clone()));
         }
-        self.fetch_blob(registry, &manifest.config, "image configuration", &quiet).await?;
+        self.fetch_blob(registry, lease, &manifest.config, "image configuration", &quiet).await?;
         let config = ImageConfig::parse(&self.shared.blobs.read(&manifest.config.digest)?)?;
         let blobs: Vec<_> = manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
-        let fetch = |n: usize| self.fetch_blob(registry, &manifest.layers[n], "filesystem layer", progress);
+        let fetch =
+            |n: usize| self.fetch_blob(registry, lease, &manifest.layers[n], "filesystem layer", progress);
         self.unpack_layers(lease, &config.rootfs.diff_ids, &blobs, fetch, progress, false).await?;
         self.shared.blobs.write(&chosen.raw)?;
         let stored = Stored::read(&self.shared.blobs, &chosen.manifest_digest)?;

@@ -152,8 +152,7 @@ impl ImageStore {
             return Ok(pruned);
         }
         let store = self.clone();
-        let layers =
-            blocking("removing an image", move || Ok(store.collect(&store.catalog(), freed))).await?;
+        let layers = blocking("removing an image", move || Ok(store.collect(freed))).await?;
         pruned.reclaimed = layers.iter().map(|(_, size)| size).sum();
         pruned.removed.extend(layers.into_iter().rev().map(|(layer, _)| Removed::Deleted(layer)));
         Ok(pruned)

@@ -84,11 +84,11 @@ impl ImageStore {
         };
         let store = Self { shared: Arc::new(shared) };
         let everything = store.everything();
-        store.collect(&store.catalog(), everything);
+        store.collect(everything);
         // Layers that a crash of the machine may have damaged are unpacked again when they are needed.
         let doubtful = store.everything().into_iter().filter(|item| !matches!(item, Item::Blob(_)));
         let doubtful: Vec<_> = doubtful.filter(|item| store.shared.durable.is_doubtful(item)).collect();
-        store.collect(&Catalog::default(), doubtful);
+        store.bury(doubtful, |_| false);
         store.shared.durable.begin(store.everything().into_iter())?;
         Ok(store)
     }
@@ -292,14 +292,22 @@ impl ImageStore {
     }
 
     /// Removes those of `candidates` that no image and no operation needs. Returns the chain IDs of removed layers.
-    pub(crate) fn collect(
+    pub(crate) fn collect(&self, candidates: impl IntoIterator<Item = Item>) -> Vec<(Digest, u64)> {
+        self.bury(candidates, |item| {
+            let catalog = lock(&self.shared.catalog);
+            catalog.images.values().any(|stored| stored.items().any(|needed| needed == *item))
+        })
+    }
+
+    /// Removes what is not held and not `needed`. That is asked only once it is certain that nobody holds the item: an
+    /// operation adds its image to the catalog before it lets go, so an answer from earlier may be out of date.
+    fn bury(
         &self,
-        catalog: &Catalog,
         candidates: impl IntoIterator<Item = Item>,
+        needed: impl Fn(&Item) -> bool,
     ) -> Vec<(Digest, u64)> {
-        let needed: HashSet<Item> = catalog.images.values().flat_map(|stored| stored.items()).collect();
         let mut removed = Vec::new();
-        for item in candidates.into_iter().filter(|item| !needed.contains(item)) {
+        for item in candidates.into_iter().filter(|item| !needed(item)) {
             let path = match &item {
                 Item::Blob(digest) => self.shared.blobs.path(digest),
                 Item::Layer(chain_id) => self.shared.layers.path(chain_id),
@@ -310,9 +318,9 @@ impl ImageStore {
             let grave = tempfile::Builder::new().prefix("removed-").tempdir_in(&self.shared.temporary);
             let Ok(grave) = grave else { continue };
             let mut gone = false;
-            self.shared
-                .leases
-                .unless_held(&item, || gone = fs::rename(&path, grave.path().join("item")).is_ok());
+            self.shared.leases.unless_held(&item, || {
+                gone = !needed(&item) && fs::rename(&path, grave.path().join("item")).is_ok();
+            });
             if let (true, Item::Layer(chain_id)) = (gone, item) {
                 lock(&self.shared.sizes).remove(&chain_id);
                 removed.push((chain_id, size));

@@ -8,10 +8,9 @@ use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use tokio::sync::mpsc;
 
 use crate::blobs::BlobWriter;
-use crate::leases::Item;
+use crate::leases::{Item, Lease};
 use crate::manifest::Descriptor;
 use crate::progress::Throttle;
-use crate::store::blocking;
 use crate::{Error, ImageStore, LayerStatus, ProgressSender};
 
 use super::registry::Registry;
@@ -28,10 +27,11 @@ enum Failure {
 }
 
 impl ImageStore {
-    /// Brings a blob into the store, unless it is there. The caller holds a lease on it.
+    /// Brings a blob into the store, unless it is there. `lease` holds it.
     pub(super) async fn fetch_blob(
         &self,
         registry: &Registry,
+        lease: &Lease,
         blob: &Descriptor,
         what: &'static str,
         progress: &ProgressSender,
@@ -50,7 +50,7 @@ impl ImageStore {
         let _permit = self.shared.downloads.acquire().await.map_err(|_closed| Error::Cancelled)?;
         let mut attempt = 1;
         loop {
-            match self.attempt(registry, blob, what, progress).await {
+            match self.attempt(registry, lease, blob, what, progress).await {
                 Ok(()) => return Ok(()),
                 Err(Failure::Final(error)) => return Err(error),
                 Err(Failure::Passing(error)) if attempt == ATTEMPTS => return Err(error),
@@ -72,6 +72,7 @@ impl ImageStore {
     async fn attempt(
         &self,
         registry: &Registry,
+        lease: &Lease,
         blob: &Descriptor,
         what: &'static str,
         progress: &ProgressSender,
@@ -88,7 +89,7 @@ impl ImageStore {
             .stream;
         let writer = self.shared.blobs.writer().map_err(Failure::Final)?;
         let (sender, receiver) = mpsc::channel(32);
-        let writing = tokio::spawn(blocking("writing a blob", move || write(writer, receiver)));
+        let writing = lease.spawn_blocking(move || write(writer, receiver));
         let (mut received, mut throttle, mut failed) = (0, Throttle::new(), None);
         while let Some(chunk) = stream.next().await {
             if progress.cancelled() {
@@ -132,11 +133,9 @@ impl ImageStore {
             _ => {}
         }
         progress.layer(&id, LayerStatus::VerifyingChecksum);
-        let verified = blocking("verifying a blob", {
-            let (blob, what) = (blob.clone(), format!("{what} {digest}"));
-            move || writer.commit_as(&what, &blob.digest, blob.size)
-        });
-        verified.await.map_err(Failure::Final)?;
+        let (expected, what) = (blob.clone(), format!("{what} {digest}"));
+        let verify = move || writer.commit_as(&what, &expected.digest, expected.size);
+        lease.blocking("verifying a blob", verify).await.map_err(Failure::Final)?;
         progress.layer(&id, LayerStatus::DownloadComplete);
         Ok(())
     }
