@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use cofferdam_tests::{Case, Daemon, Level, Test, check, check_eq, eventually};
 
+use crate::vm::{check_jail, status};
+
 const HYPERV: &[Level] = &[Level::Hyperv];
 
 pub const CASES: &[Test] = &[
@@ -27,9 +29,7 @@ fn start_of(daemon: &Daemon, container: &str) -> Result<(String, String)> {
 /// Whether this host lets root freeze another user's process (capabilities(7)).
 fn can_trace() -> Result<bool> {
     const CAP_SYS_PTRACE: u32 = 19;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let set = status.lines().find_map(|line| line.strip_prefix("CapEff:")).context("CapEff")?;
-    Ok(u64::from_str_radix(set.trim(), 16)? >> CAP_SYS_PTRACE & 1 == 1)
+    Ok(u64::from_str_radix(&status("self", "CapEff")?, 16)? >> CAP_SYS_PTRACE & 1 == 1)
 }
 
 /// The best way to start a container's VM: an emulated one's process is thawed.
@@ -65,7 +65,7 @@ fn clones_are_strangers(case: &Case) -> Result<()> {
         let name = case.detached(suffix, &kind)?;
         let best = best_start(case.daemon()?, &name)?.to_owned();
         check_eq!(start_of(case.daemon()?, &name)?, (best, template.clone()));
-        worker_is_as_jailed_as_any(case, &name)?;
+        check_jail(case, &name)?;
         let script = "head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo
             cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id
             hostname
@@ -98,32 +98,6 @@ fn clones_are_strangers(case: &Case) -> Result<()> {
     }
     // And they reach each other, under their own addresses.
     case.shell(&names[0], &format!("ping -c 1 -w 20 {}", seen[1][4]))?;
-    Ok(())
-}
-
-/// A thawed worker process has the rights of its own container's and no other's, and shows whose it is.
-fn worker_is_as_jailed_as_any(case: &Case, name: &str) -> Result<()> {
-    let inspected = case.inspect(name)?;
-    let ours = &inspected["Cofferdam"];
-    let (pid, uid) = (ours["WorkerPid"].to_string(), ours["WorkerUid"].to_string());
-    let read = |file: &str| {
-        std::fs::read_to_string(format!("/proc/{pid}/{file}")).with_context(|| format!("{file} of {pid}"))
-    };
-    let status = read("status")?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-        line.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    check_eq!(field("Uid"), [uid.as_str(); 4].join(" "));
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        check_eq!(field(set), "0".repeat(16));
-    }
-    check_eq!((field("NoNewPrivs"), field("Seccomp")), ("1".to_owned(), "2".to_owned()));
-    check!(field("Seccomp_filters").parse::<u32>()? >= 2, "the worker lacks the hypervisor's own filter");
-    let id = inspected["Id"].as_str().context("Id")?;
-    let command = read("cmdline")?;
-    check!(command.contains("qemu") && command.contains(id), "command line {command:?}");
-    check_eq!(read("comm")?.trim(), "qemu-system-x86");
     Ok(())
 }
 

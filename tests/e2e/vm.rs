@@ -16,10 +16,50 @@ pub const CASES: &[Test] = &[
     Test::engine("vm::hypervisor_dies_at_start", hypervisor_dies_at_start),
 ];
 
-fn status(pid: &str, key: &str) -> Result<String> {
+/// A line of `/proc/<pid>/status`.
+pub fn status(pid: &str, key: &str) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
     Ok(line.with_context(|| format!("no {key}"))?.trim().to_owned())
+}
+
+/// Checks that a container's worker process, however it came to run, has the rights of its own and shows whose it is.
+/// Returns its user ID.
+pub fn check_jail(case: &Case, name: &str) -> Result<String> {
+    let seen = case.inspect(name)?;
+    let (id, ours) = (seen["Id"].as_str().unwrap_or_default(), &seen["Cofferdam"]);
+    let pid = ours["WorkerPid"].to_string();
+    let uid = status(&pid, "Uid")?;
+    let mut numbers = uid.split_whitespace();
+    let first = numbers.next().unwrap_or_default().to_owned();
+    check!(first != "0" && numbers.all(|uid| uid == first), "uids of the worker: {uid}");
+    check_eq!(ours["WorkerUid"].to_string(), first);
+    check_eq!(status(&pid, "Groups")?, "", "supplementary groups");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        check_eq!(status(&pid, set)?, "0000000000000000", "{set}");
+    }
+    check_eq!(status(&pid, "NoNewPrivs")?, "1");
+    check_eq!(status(&pid, "Seccomp")?, "2");
+    let filters = status(&pid, "Seccomp_filters")?;
+    check!(filters.parse::<u32>()? >= 2, "the worker lacks the hypervisor's own filter: {filters}");
+    for kind in ["mnt", "pid", "net", "ipc", "uts"] {
+        let (own, hosts) = (format!("/proc/{pid}/ns/{kind}"), format!("/proc/self/ns/{kind}"));
+        check!(fs::read_link(own)? != fs::read_link(hosts)?, "the worker's {kind} namespace is the host's");
+    }
+    check!(!fs::exists(format!("/proc/{pid}/root/root"))?, "the worker sees the host's /root");
+    check!(
+        !fs::exists(format!("/proc/{pid}/root{}", case.daemon()?.data_root().display()))?,
+        "it sees the data root"
+    );
+    let command = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
+    check!(
+        command.contains("qemu") && command.contains(id),
+        "the command line does not name the container: {command}"
+    );
+    check_eq!(fs::read_to_string(format!("/proc/{pid}/comm"))?.trim(), "qemu-system-x86");
+    let user = ours["WorkerUser"].as_str().unwrap_or_default();
+    check!(user.contains(&id[..12]), "the user {user:?} does not name the container {id}");
+    Ok(first)
 }
 
 /// The worker: a user of its own, no capabilities, seccomp, own namespaces, the container's ID in the process list.
@@ -27,37 +67,7 @@ fn worker_is_jailed(case: &Case) -> Result<()> {
     let mut uids = Vec::new();
     for suffix in ["a", "b"] {
         let name = case.detached(suffix, &["nanoserver", "sleep", "1000"])?;
-        let seen = case.inspect(&name)?;
-        let (id, ours) = (seen["Id"].as_str().unwrap_or_default(), &seen["Cofferdam"]);
-        let pid = ours["WorkerPid"].to_string();
-        let uid = status(&pid, "Uid")?;
-        let mut numbers = uid.split_whitespace();
-        let first = numbers.next().unwrap_or_default().to_owned();
-        check!(first != "0" && numbers.all(|uid| uid == first), "uids of the worker: {uid}");
-        check_eq!(ours["WorkerUid"].to_string(), first);
-        check_eq!(status(&pid, "Groups")?, "", "supplementary groups");
-        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            check_eq!(status(&pid, set)?, "0000000000000000", "{set}");
-        }
-        check_eq!(status(&pid, "NoNewPrivs")?, "1");
-        check_eq!(status(&pid, "Seccomp")?, "2");
-        for kind in ["mnt", "pid", "net", "ipc", "uts"] {
-            let (own, hosts) = (format!("/proc/{pid}/ns/{kind}"), format!("/proc/self/ns/{kind}"));
-            check!(
-                fs::read_link(own)? != fs::read_link(hosts)?,
-                "the worker's {kind} namespace is the host's"
-            );
-        }
-        check!(!fs::exists(format!("/proc/{pid}/root/root"))?, "the worker sees the host's /root");
-        check!(
-            !fs::exists(format!("/proc/{pid}/root{}", case.daemon()?.data_root().display()))?,
-            "it sees the data root"
-        );
-        let command = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
-        check!(command.contains(&id[..12]), "the command line does not name the container: {command}");
-        let user = ours["WorkerUser"].as_str().unwrap_or_default();
-        check!(user.contains(&id[..12]), "the user {user:?} does not name the container {id}");
-        uids.push(first);
+        uids.push(check_jail(case, &name)?);
     }
     check!(uids[0] != uids[1], "two workers share the user {}", uids[0]);
     Ok(())

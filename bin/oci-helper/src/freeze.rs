@@ -24,19 +24,14 @@ use crate::jail_socket;
 
 /// Runs the subcommand.
 pub fn run() -> ExitCode {
-    let (socket, spec, fds) = match jail_socket::receive::<FreezeSpec>() {
-        Ok(received) => received,
-        Err(error) => {
-            eprintln!("cofferdam-oci freeze: {error:#}");
-            return ExitCode::from(2);
-        }
-    };
-    let reply = match freeze(&spec, fds) {
-        Ok(parts) => JailReply::Frozen(parts),
-        Err(error) => JailReply::Failed { message: format!("{error:#}") },
-    };
-    jail_socket::reply(&socket, &reply);
-    ExitCode::SUCCESS
+    jail_socket::serve("freeze", |socket, spec, fds| {
+        let reply = match freeze(&spec, fds) {
+            Ok(parts) => JailReply::Frozen(parts),
+            Err(error) => JailReply::Failed { message: format!("{error:#}") },
+        };
+        jail_socket::reply(socket, &reply);
+        ExitCode::SUCCESS
+    })
 }
 
 fn freeze(spec: &FreezeSpec, fds: Vec<OwnedFd>) -> Result<FrozenParts> {

@@ -34,26 +34,19 @@ const OPEN_FILES: u64 = 256;
 /// variable that names it.
 const PRELOADED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
 const PRELOAD: &str = "/guest/preload.so";
+const PRELOAD_VARIABLE: &std::ffi::CStr = c"LD_PRELOAD=/guest/preload.so";
 /// Where the jail has the program that thaws a process; its name becomes the process's.
 const THAW: &str = "/guest/qemu-system-x86_64";
-const PRELOAD_VARIABLE: &std::ffi::CStr = c"LD_PRELOAD=/guest/preload.so";
 
 /// Runs the subcommand.
 pub fn run() -> ExitCode {
-    let (socket, spec, fds) = match jail_socket::receive::<JailSpec>() {
-        Ok(received) => received,
+    jail_socket::serve("jail", |socket, spec: JailSpec, fds| match start(&spec, fds) {
+        Ok((pid, worker)) => supervise(socket, pid, &worker),
         Err(error) => {
-            eprintln!("cofferdam-oci jail: {error:#}");
-            return ExitCode::from(2);
-        }
-    };
-    match start(&spec, fds) {
-        Ok((pid, worker)) => supervise(&socket, pid, &worker),
-        Err(error) => {
-            jail_socket::reply(&socket, &JailReply::Failed { message: format!("{error:#}") });
+            jail_socket::reply(socket, &JailReply::Failed { message: format!("{error:#}") });
             ExitCode::FAILURE
         }
-    }
+    })
 }
 
 /// Forks the worker, which builds the jail around itself.

@@ -1,8 +1,9 @@
-//! The request and the answers of `jail` and `share` on standard input (see `cofferdam_model::JailSpec`).
+//! The request and the answers of `jail`, `share` and `freeze` on standard input (see `cofferdam_model::JailSpec`).
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use cofferdam_model::JailReply;
@@ -21,6 +22,20 @@ pub fn receive<T: DeserializeOwned>() -> Result<(UnixStream, T, Vec<OwnedFd>)> {
     BufReader::new((&socket).take(MAX_REQUEST)).read_line(&mut line).context("request")?;
     let request = serde_json::from_str(&line).context("request")?;
     Ok((socket, request, fds))
+}
+
+/// Answers the one request that comes; `verb` is the subcommand's name.
+pub fn serve<T: DeserializeOwned>(
+    verb: &str,
+    work: impl FnOnce(&UnixStream, T, Vec<OwnedFd>) -> ExitCode,
+) -> ExitCode {
+    match receive() {
+        Ok((socket, request, fds)) => work(&socket, request, fds),
+        Err(error) => {
+            eprintln!("cofferdam-oci {verb}: {error:#}");
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// Sends an answer. A peer that has gone does not want it any more.

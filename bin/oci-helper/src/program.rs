@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
+use cofferdam_model::DEFAULT_PATH;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::errno::Errno;
 use oci_spec::runtime::{Process, Spec};
@@ -10,9 +11,6 @@ use rustix::fs::{Access, AtFlags, CWD};
 
 use crate::park::Park;
 use crate::privileges::Privileges;
-
-/// What is searched when the environment names no `PATH`.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// libcontainer's last step, done our way.
 #[derive(Clone)]

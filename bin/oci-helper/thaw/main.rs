@@ -90,10 +90,13 @@ global_asm!(
 );
 
 /// A system call; the result is negative on failure.
+///
+/// # Safety
+/// The kernel may do to this process's memory and descriptors whatever the call and its arguments mean.
 unsafe fn call(number: usize, arguments: [usize; 6]) -> isize {
     let result;
     let [a, b, c, d, e, f] = arguments;
-    // SAFETY: the caller's.
+    // SAFETY: the caller's promise; the kernel changes no other registers.
     unsafe {
         asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
             in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _);
@@ -126,6 +129,8 @@ fn list<T>(at: u64, count: u64) -> &'static [T] {
     unsafe { core::slice::from_raw_parts(at as *const T, count as usize) }
 }
 
+/// # Safety
+/// `stack` is where the kernel has put the arguments; it is called once, by one thread.
 unsafe extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: calls of the kernel on memory that is this program's own or nobody's yet.
     unsafe {
@@ -157,6 +162,9 @@ unsafe extern "C" fn main(stack: *const usize) -> ! {
 }
 
 /// Refuses from here on what the frozen process had forbidden itself.
+///
+/// # Safety
+/// There is one thread yet, so nobody else uses the buffer.
 unsafe fn install_filter() {
     let buffer = (&raw mut FILTER).cast::<u8>();
     // SAFETY: the buffer is as long as is said.
@@ -172,6 +180,10 @@ unsafe fn install_filter() {
     }
 }
 
+/// Starts a thread that waits until everything is in its place.
+///
+/// # Safety
+/// `number` is below the number of stacks, and no other thread has it.
 unsafe fn start_thread(number: usize) {
     // SAFETY: each thread has a stack of its own, with its number on top; the child goes on elsewhere.
     unsafe {
@@ -185,6 +197,8 @@ unsafe fn start_thread(number: usize) {
     }
 }
 
+/// # Safety
+/// `number` is a frozen thread's that nobody else takes on.
 unsafe extern "C" fn thread(number: usize) -> ! {
     while READY.load(Ordering::Acquire) == 0 {
         // SAFETY: waits for the number to change.
@@ -195,6 +209,9 @@ unsafe extern "C" fn thread(number: usize) -> ! {
 }
 
 /// Where the kernel has put the vDSO.
+///
+/// # Safety
+/// `stack` is where the kernel has put the arguments.
 unsafe fn vdso(stack: *const usize) -> usize {
     // SAFETY: behind argc are the arguments, the environment, each with a zero at its end, and the auxiliary vector.
     unsafe {
@@ -215,6 +232,9 @@ unsafe fn vdso(stack: *const usize) -> usize {
 
 /// Puts the kernel's mappings where they were: libraries remember the vDSO's functions. They lie one behind another as
 /// they did, because this is the same kernel.
+///
+/// # Safety
+/// Nothing here uses the vDSO, and its places are not taken.
 unsafe fn move_specials(specials: &[Special], vdso: usize) {
     let Some(last) = specials.last() else { fail("thaw: no vDSO\n") };
     let shift = vdso.wrapping_sub(last.address as usize);
@@ -234,6 +254,10 @@ unsafe fn move_specials(specials: &[Special], vdso: usize) {
     }
 }
 
+/// Maps what the frozen process had mapped.
+///
+/// # Safety
+/// The regions are those of freeze.rs, whose paths end with a zero.
 unsafe fn map(regions: &[Region]) {
     let (mut path, mut file) = (0, 0);
     for region in regions {
@@ -270,6 +294,9 @@ unsafe fn map(regions: &[Region]) {
 }
 
 /// Takes on what a frozen thread was.
+///
+/// # Safety
+/// Everything is mapped; `number` is below the number of threads.
 unsafe fn go_on(number: usize) -> ! {
     let header = header();
     let thread = &list::<Thread>(header.threads, header.thread_count)[number];

@@ -139,7 +139,7 @@ pub enum Origin {
 /// Where a VM's memory is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backing {
-    /// The process's own.
+    /// The process's own; a frozen one brings it along.
     Anonymous,
     /// A private view of a file, which is never written: a clone's.
     Private(PathBuf),

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// Docker's `PATH`, for a program whose environment names none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// `cofferdam-oci create`: makes a container up to the point where only its own program is missing.
 /// Without a TTY three descriptors come with it: standard input, output and error. One more follows when the container
 /// is to be parked: a connected Unix stream (see [`Orders`]).

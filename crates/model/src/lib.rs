@@ -25,7 +25,7 @@ mod template;
 pub mod user;
 
 pub use frozen::{FreezeSpec, Frozen, FrozenFile, FrozenParts, FrozenRecord};
-pub use helper::{GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
+pub use helper::{DEFAULT_PATH, GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
 pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};
 pub use isolation::{Isolation, UnknownIsolation};

@@ -42,7 +42,7 @@ pub struct ImageOrder {
 /// How far a template is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemplateProgress {
-    /// `booting`, `cloning`, `preparing`, `saving`, `verifying`, `done`.
+    /// `booting`, `cloning`, `rehearsing`, `preparing`, `saving`, `freezing`, `verifying`, `done`.
     pub status: String,
 }
 

@@ -11,7 +11,7 @@ use cofferdam_model::GuestMemory;
 use crate::frozen_layout::{MEMORY, PAGES, ZERO};
 
 const PAGE: u64 = 4096;
-/// Runs of pages with less than this between them are one.
+/// Runs of pages with at most so many between them are one.
 const GAP: u64 = 8;
 /// How far the main thread's stack may still grow: what is mapped again does not grow by itself.
 const STACK_ROOM: u64 = 1 << 20;

@@ -33,6 +33,9 @@ const QMP_TIME: Duration = Duration::from_secs(20);
 /// How long saving may take: it writes less than a megabyte.
 const SAVE_TIME: Duration = Duration::from_secs(30);
 
+/// The hypervisor's name, before its version.
+const NAME: &str = "qemu";
+
 /// QMP's name for the file of a saved state.
 const STATE: &str = "state";
 
@@ -118,6 +121,7 @@ impl Hypervisor for Qemu {
             let socket = tokio_stream(qmp)?;
             let (qmp, events) = match &config.origin {
                 Origin::Frozen { version, .. } => {
+                    let version = version.strip_prefix(NAME).unwrap_or(version).trim_start();
                     let (qmp, events) = Qmp::go_on(socket, version);
                     qmp.execute("cont", json!({})).await.map_err(saving)?;
                     (qmp, events)
@@ -227,8 +231,6 @@ impl Qemu {
             },
             thaw,
             memory: match &config.backing {
-                // A thawed process gets it with the rest of its memory.
-                _ if matches!(config.origin, Origin::Frozen { .. }) => None,
                 Backing::Anonymous => None,
                 Backing::Private(path) => Some(GuestMemory { path: path.clone(), writable: false }),
                 Backing::Shared(path) => Some(GuestMemory { path: path.clone(), writable: true }),
@@ -261,7 +263,7 @@ impl Vm for QemuVm {
     }
 
     fn version(&self) -> String {
-        self.qmp.as_ref().map_or_else(|| "qemu".to_owned(), |qmp| format!("qemu {}", qmp.version()))
+        self.qmp.as_ref().map_or_else(|| NAME.to_owned(), |qmp| format!("{NAME} {}", qmp.version()))
     }
 
     async fn ended(&self) -> String {

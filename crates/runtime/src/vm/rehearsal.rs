@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_model::DEFAULT_PATH;
 use cofferdam_proto::{CreateContainer, GuestFile, GuestNetwork, Prepare, Request};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -96,10 +97,7 @@ fn words(how: &str) -> Vec<String> {
 }
 
 fn environment() -> Vec<String> {
-    vec![
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned(),
-        "HOSTNAME=rehearsal".to_owned(),
-    ]
+    vec![format!("PATH={DEFAULT_PATH}"), "HOSTNAME=rehearsal".to_owned()]
 }
 
 /// An address that leads nowhere (RFC 5737).

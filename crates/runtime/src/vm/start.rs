@@ -2,7 +2,7 @@
 //!
 //! | | needs | what is left to do in the guest |
 //! |---|---|---|
-//! | thaw | the same, frozen: with the emulator, on this boot of the host | the same, but most of it is translated |
+//! | thaw | what an image clone needs, and its worker process frozen: with the emulator, on this boot of the host | what is left to an image clone, but most of it is translated |
 //! | image clone | a template of this image, prepared for containers of this kind; a disk that was never used; no bind mounts | identity, network, program |
 //! | clone | a template | all that, and the root file system and the container |
 //! | boot | | all that, and a kernel's start |
@@ -84,8 +84,7 @@ impl Start {
     pub(super) fn origin(&self, vm: &VmSpec) -> (Origin, Backing) {
         if let Self::Thaw(template, process) = self {
             let (process, version) = (process.clone(), template.record.hypervisor.clone());
-            let version = version.trim_start_matches("qemu ").to_owned();
-            return (Origin::Frozen { process, version }, Backing::Private(template.memory()));
+            return (Origin::Frozen { process, version }, Backing::Anonymous);
         }
         match self.template() {
             Some(template) => {

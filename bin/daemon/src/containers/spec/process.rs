@@ -7,10 +7,8 @@ use super::resources::rlimits;
 use super::{INIT, Input, InvalidSpec, seccomp};
 use crate::containers::config::HostConfig;
 use crate::containers::record::Record;
+use cofferdam_model::DEFAULT_PATH;
 use cofferdam_model::user::User;
-
-/// The search path of a container whose image has none.
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A `--security-opt` that cannot be used, in Docker's words.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +154,7 @@ fn capability_sets(capabilities: &[&str]) -> Value {
 
 /// The environment: the engine's variables, the container's, the exec's; a later value replaces an earlier one.
 fn environment(record: &Record, user: &User, tty: bool, more: &[String]) -> Vec<String> {
-    let mut env = vec![PATH.to_owned(), format!("HOSTNAME={}", record.config.hostname)];
+    let mut env = vec![format!("PATH={DEFAULT_PATH}"), format!("HOSTNAME={}", record.config.hostname)];
     if tty {
         env.push("TERM=xterm".to_owned());
     }
