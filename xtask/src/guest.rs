@@ -71,7 +71,9 @@ fn finish(directory: &Path, release: &str, programs: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds agent and helper, static; returns their directory.
+/// Builds agent and helper; returns their directory. They are static, and always at the same addresses: the emulator keys
+/// what it has translated by address, so that each start of a program that the kernel puts elsewhere (`exec` starts the
+/// helper) is translated anew.
 fn build_programs(dev: bool) -> Result<PathBuf> {
     let directory = target().join("guest-build");
     let mut build =
@@ -81,7 +83,10 @@ fn build_programs(dev: bool) -> Result<PathBuf> {
     }
     run(build
         .env("CARGO_TARGET_DIR", &directory)
-        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
+        .env(
+            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static",
+        )
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env("LIBSECCOMP_LINK_TYPE", "static")

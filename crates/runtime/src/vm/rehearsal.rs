@@ -40,7 +40,7 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare) -> Result<(), Err
     let prepare = Prepare { spec: spec.to_string(), ..prepare.clone() };
     task.ask(Request::Prepare(Box::new(prepare.clone()))).await?;
 
-    let (streams, stdio) = task.connect(prepare.terminal, prepare.stdin);
+    let (streams, mut stdio) = task.connect(prepare.terminal, prepare.stdin);
     let create = CreateContainer {
         hostname: "rehearsal".to_owned(),
         network: prepare.network.then(network),
@@ -55,10 +55,22 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare) -> Result<(), Err
     };
     task.ask(Request::Create(Box::new(create))).await?;
     task.start().await?;
+    speaks(&mut stdio).await?;
     exec(task, &spec).await?;
     task.signal("", SIGTERM, false).await?;
     ended(task, "", stdio).await?;
     task.ask(Request::Clear).await.map(drop)
+}
+
+/// Waits for the program's first output: from then on it takes SIGTERM.
+async fn speaks(stdio: &mut Stdio) -> Result<(), Error> {
+    let Some(stdout) = &mut stdio.stdout else { return Ok(()) };
+    let first = tokio::time::timeout(TIME, stdout.read_u8()).await;
+    first
+        .ok()
+        .and_then(Result::ok)
+        .map(drop)
+        .ok_or_else(|| Error::Agent("the rehearsal said nothing".to_owned()))
 }
 
 /// A further process in it.
