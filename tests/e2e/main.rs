@@ -14,6 +14,7 @@ mod limits;
 mod listing;
 mod logs;
 mod network;
+mod ports;
 mod run;
 mod security;
 mod vm;
@@ -32,6 +33,7 @@ const TABLE: &[&[Test]] = &[
     logs::CASES,
     listing::CASES,
     network::CASES,
+    ports::CASES,
     security::CASES,
     limits::CASES,
     vm::CASES,

@@ -1,7 +1,7 @@
 //! The walls: what a container's root cannot do.
 
 use anyhow::{Context, Result};
-use cofferdam_tests::{Case, Invocation, Level, Skip, Test, check, check_eq};
+use cofferdam_tests::{Case, Level, Test, check, check_eq};
 
 pub const CASES: &[Test] = &[
     Test::both("security::walls", walls),
@@ -60,13 +60,7 @@ fn walls(case: &Case) -> Result<()> {
 }
 
 fn system_calls(case: &Case) -> Result<()> {
-    let dir = case.directory()?;
-    std::fs::create_dir_all(&dir)?;
-    let (source, program) = (dir.join("syscalls.c"), dir.join("syscalls"));
-    std::fs::write(&source, include_str!("syscalls.c"))?;
-    let built =
-        Invocation::new("gcc", &["-static", "-o", &program.to_string_lossy(), &source.to_string_lossy()]);
-    built.ok().map_err(|error| Skip::because(format!("no static C program can be built here: {error}")))?;
+    let program = case.static_program("syscalls", include_str!("syscalls.c"))?;
     let bind = format!("{}:/syscalls:ro", program.display());
     let seen = case.run(&["-v", &bind, "nanoserver", "/syscalls"])?.ok()?;
     for line in seen.lines() {

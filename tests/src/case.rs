@@ -174,6 +174,18 @@ impl<'a> Case<'a> {
         self.docker(args)?.spawn()
     }
 
+    /// A program that runs in any image, built from C in the case's directory.
+    pub fn static_program(&self, name: &str, source: &str) -> Result<std::path::PathBuf> {
+        let dir = self.directory()?;
+        std::fs::create_dir_all(&dir)?;
+        let (file, program) = (dir.join(format!("{name}.c")), dir.join(name));
+        std::fs::write(&file, source)?;
+        let args = ["-static", "-O1", "-o", &program.to_string_lossy(), &file.to_string_lossy()];
+        let built = Invocation::new("gcc", &args).ok();
+        built.map_err(|error| Skip::because(format!("no static C program can be built here: {error}")))?;
+        Ok(program)
+    }
+
     /// A directory of the case's own.
     pub fn directory(&self) -> Result<std::path::PathBuf> {
         self.host.directory(&self.prefix)

@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
     attach, completion, create, df, events, exec, history, image_prune, images, import, info, inspect,
-    install, lifecycle, load, logs, prune, ps, pull, rmi, run, start, system_prune, tag, template, top,
+    install, lifecycle, load, logs, port, prune, ps, pull, rmi, run, start, system_prune, tag, template, top,
     version, wait,
 };
 use crate::doctor;
@@ -100,6 +100,8 @@ pub enum ContainerVerb {
     Logs(logs::Arguments),
     /// Display the running processes of a container
     Top(top::Arguments),
+    /// List port mappings or a specific mapping for the container
+    Port(port::Arguments),
     /// Block until one or more containers stop, then print their exit codes
     Wait(wait::Arguments),
     /// Stop one or more running containers

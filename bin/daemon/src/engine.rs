@@ -12,6 +12,7 @@ use crate::events::EventBus;
 use crate::network::DefaultNetwork;
 use crate::paths::Paths;
 use crate::pieces::Pieces;
+use crate::ports::Ports;
 use crate::templates::Templates;
 use crate::vm::VmSupport;
 
@@ -35,6 +36,8 @@ pub struct Engine {
     pub containers: Containers,
     /// The default network.
     pub network: DefaultNetwork,
+    /// Ports of the host that containers have published.
+    pub ports: Ports,
     /// What the `hyperv` level has here.
     pub vm: VmSupport,
     /// What utility VMs are cloned from.

@@ -20,6 +20,7 @@ mod network;
 mod notify;
 mod paths;
 mod pieces;
+mod ports;
 mod routes;
 mod server;
 mod startup;

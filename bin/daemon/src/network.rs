@@ -4,7 +4,7 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use cofferdam_net::BridgeConfig;
+use cofferdam_net::{BridgeConfig, Published};
 use cofferdam_store::{AddressPool, Store};
 use sha2::{Digest as _, Sha256};
 
@@ -72,8 +72,9 @@ impl Bridge {
 }
 
 impl DefaultNetwork {
-    /// Makes the bridge, or finds it again. Never fails: containers without a network work without it.
-    pub fn set_up(config: &Config, store: &Store) -> Self {
+    /// Makes the bridge, or finds it again, with the ports that running containers have published. Never fails:
+    /// containers without a network work without it.
+    pub fn set_up(config: &Config, store: &Store, published: Vec<Published>) -> Self {
         let id = hex::encode(Sha256::digest(format!("cofferdam network {NAME} of {}", config.instance)));
         let Some(name) = config.bridge_name() else {
             return Self {
@@ -94,6 +95,7 @@ impl DefaultNetwork {
             prefix,
             mtu: MTU,
             nft_table: bridge.nft_table.clone(),
+            published,
         };
         match cofferdam_net::ensure_bridge(&wanted) {
             Ok(()) => Self { id, bridge: Some(bridge), warning: String::new() },

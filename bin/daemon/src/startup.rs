@@ -25,6 +25,7 @@ use crate::network::DefaultNetwork;
 use crate::notify::notify;
 use crate::paths::Paths;
 use crate::pieces::Pieces;
+use crate::ports::Ports;
 use crate::server::Listener;
 use crate::templates::{self, Templates};
 use crate::vm::VmSupport;
@@ -106,7 +107,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
     }
     let store = Store::open(&paths.database())?;
     let images = ImageStore::open(&paths.images())?;
-    let network = DefaultNetwork::set_up(&config, &store);
+    let network = DefaultNetwork::set_up(&config, &store, containers::published(&store));
     if !network.warning.is_empty() {
         tracing::warn!("{}", network.warning);
     }
@@ -116,6 +117,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
         instance: config.instance.clone(),
         events: EventBus::default(),
         containers: Containers::default(),
+        ports: Ports::default(),
         vm: VmSupport::find(&pieces),
         templates: Arc::new(Templates::open(&config.vm, &paths)),
         config,

@@ -18,6 +18,7 @@ mod id;
 mod instance;
 mod isolation;
 mod jail;
+mod ports;
 mod process;
 mod shim;
 mod state;
@@ -30,6 +31,7 @@ pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};
 pub use isolation::{Isolation, UnknownIsolation};
 pub use jail::{GuestMemory, JailReply, JailSpec, Share, ShareSpec};
+pub use ports::{ContainerPort, InvalidPort, Protocol, PublishedPort, decimal};
 pub use process::{ProcessInfo, WindowSize};
 pub use shim::{
     BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::address::parse_mac;
 use crate::link::{address_message, set_up};
 use crate::netlink::{Link, Request, Rtnl};
-use crate::{NetError, Subnet, mac_for, nat};
+use crate::{NetError, Published, Subnet, mac_for, nat};
 
 /// A bridge with outbound NAT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct BridgeConfig {
     pub mtu: u32,
     /// The nftables table (family `ip`) that holds its rules and nothing else.
     pub nft_table: String,
+    /// The ports that containers which are running already have published.
+    pub published: Vec<Published>,
 }
 
 /// Makes the bridge, or brings an existing one to this state; then switches on IPv4 forwarding and outbound NAT.
@@ -61,7 +63,8 @@ pub fn ensure_bridge(config: &BridgeConfig) -> Result<(), NetError> {
     nat::enable_forwarding()?;
     let subnet = Subnet::new(config.gateway, config.prefix)
         .map_err(|error| NetError::NftRefused(error.to_string()))?;
-    nat::install(&config.nft_table, &config.name, subnet)
+    nat::install(&config.nft_table, &config.name, subnet, &config.published)?;
+    nat::route_loopback(&config.name)
 }
 
 /// Removes the bridge and its table. What is not there is no error.

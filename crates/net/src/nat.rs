@@ -1,4 +1,11 @@
-//! Outbound traffic: IPv4 forwarding, and one nftables table for each daemon.
+//! What passes between a bridge and the world beyond: IPv4 forwarding, and one nftables table for each daemon.
+//!
+//! * Outbound: containers go out with the host's address.
+//! * Inbound: only through published ports. They are elements of two maps ([`crate::published`]); the address that they
+//!   lead to is put in place in `prerouting` (others, and containers) and in `output` (the host itself).
+//! * On the way to a published port of a container, a sender on the same bridge and the host's own 127.0.0.1 get the
+//!   bridge's address, or the answer would go past the host. That the bridge routes 127.0.0.0/8 at all is needed for the
+//!   latter; `wire` drops whatever comes from containers with such an address.
 //!
 //! The table is replaced as a whole in one transaction, and nobody else's is touched. An `accept` here does not
 //! overrule a `drop` in another table (a firewall's, or another container engine's forward policy).
@@ -6,7 +13,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use crate::{NetError, Subnet};
+use crate::published::{ANYWHERE, AT_ADDRESS, elements};
+use crate::{NetError, Published, Subnet};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
 
@@ -21,8 +29,20 @@ pub(crate) fn enable_forwarding() -> Result<(), NetError> {
     std::fs::write(FORWARDING, "1").map_err(NetError::Forwarding)
 }
 
-pub(crate) fn install(table: &str, bridge: &str, subnet: Subnet) -> Result<(), NetError> {
-    run_nft(&rules(table, bridge, subnet))
+/// Lets packets with the host's loopback address out by this bridge, after the rules are there that keep others in.
+/// (Kernel: `ip-sysctl`, `route_localnet`.)
+pub(crate) fn route_loopback(bridge: &str) -> Result<(), NetError> {
+    let path = format!("/proc/sys/net/ipv4/conf/{bridge}/route_localnet");
+    std::fs::write(path, "1").map_err(NetError::Forwarding)
+}
+
+pub(crate) fn install(
+    table: &str,
+    bridge: &str,
+    subnet: Subnet,
+    published: &[Published],
+) -> Result<(), NetError> {
+    run_nft(&(rules(table, bridge, subnet) + &elements(table, published, &["add"])))
 }
 
 /// Removes the table. Without `nft` there is none of ours.
@@ -39,21 +59,47 @@ fn rules(table: &str, bridge: &str, subnet: Subnet) -> String {
         "add table ip {table}\n\
          delete table ip {table}\n\
          table ip {table} {{\n\
+         \tmap {ANYWHERE} {{\n\
+         \t\ttype inet_proto . inet_service : ipv4_addr . inet_service\n\
+         \t}}\n\
+         \tmap {AT_ADDRESS} {{\n\
+         \t\ttype ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service\n\
+         \t}}\n\
+         \tchain to_containers {{\n\
+         \t\tdnat ip to ip daddr . meta l4proto . th dport map @{AT_ADDRESS}\n\
+         \t\tdnat ip to meta l4proto . th dport map @{ANYWHERE}\n\
+         \t}}\n\
+         \tchain wire {{\n\
+         \t\ttype filter hook prerouting priority raw; policy accept;\n\
+         \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n\
+         \t\tiifname \"{bridge}\" ip saddr 127.0.0.0/8 drop\n\
+         \t}}\n\
+         \tchain prerouting {{\n\
+         \t\ttype nat hook prerouting priority dstnat; policy accept;\n\
+         \t\tfib daddr type local jump to_containers\n\
+         \t}}\n\
+         \tchain output {{\n\
+         \t\ttype nat hook output priority -100; policy accept;\n\
+         \t\tfib daddr type local jump to_containers\n\
+         \t}}\n\
          \tchain postrouting {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
          \t\tip saddr {subnet} oifname != \"{bridge}\" masquerade\n\
+         \t\toifname \"{bridge}\" ct status dnat ip saddr {{ 127.0.0.0/8, {subnet} }} masquerade\n\
          \t}}\n\
          \tchain forward {{\n\
          \t\ttype filter hook forward priority filter; policy accept;\n\
          \t\tiifname \"{bridge}\" ip saddr != {subnet} drop\n\
          \t\tiifname \"{bridge}\" accept\n\
-         \t\toifname \"{bridge}\" accept\n\
+         \t\toifname \"{bridge}\" ct state established,related accept\n\
+         \t\toifname \"{bridge}\" ct status dnat accept\n\
+         \t\toifname \"{bridge}\" drop\n\
          \t}}\n\
          }}\n"
     )
 }
 
-fn run_nft(script: &str) -> Result<(), NetError> {
+pub(crate) fn run_nft(script: &str) -> Result<(), NetError> {
     let start = |program| {
         Command::new(program)
             .args(["-f", "-"])

@@ -65,6 +65,7 @@ fn bridge() -> BridgeConfig {
         prefix: 16,
         mtu: 1500,
         nft_table: "cofferdam_test".to_owned(),
+        published: Vec::new(),
     }
 }
 
@@ -215,6 +216,7 @@ fn outbound_traffic_wears_the_hosts_address() {
             prefix: 24,
             mtu: 1500,
             nft_table: table,
+            published: Vec::new(),
         };
         ensure_bridge(&config).unwrap();
         HostLink::open().unwrap().connect(&beyond, &world).unwrap();

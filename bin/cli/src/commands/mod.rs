@@ -19,6 +19,7 @@ pub mod lifecycle;
 pub mod load;
 pub mod logs;
 mod options;
+pub mod port;
 pub mod prune;
 pub mod ps;
 pub mod pull;
@@ -121,6 +122,7 @@ async fn container(verb: ContainerVerb, session: &Session) -> Outcome {
         ContainerVerb::Exec(arguments) => arguments.run(session).await,
         ContainerVerb::Logs(arguments) => arguments.run(session).await,
         ContainerVerb::Top(arguments) => arguments.run(session).await,
+        ContainerVerb::Port(arguments) => arguments.run(session).await,
         ContainerVerb::Wait(arguments) => arguments.run(session).await,
         ContainerVerb::Stop(arguments) => arguments.run(session).await,
         ContainerVerb::Restart(arguments) => arguments.run(session).await,

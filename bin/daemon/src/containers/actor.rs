@@ -222,6 +222,7 @@ impl Actor {
                 };
                 self.container.close_stdio(true);
                 self.container.set_shim(None);
+                self.engine.ports.give_back(&self.container.id);
                 if let Err(error) = self.engine.store.set_stopped(&self.container.id, &to_json(&status)) {
                     tracing::error!(id = %self.container.id, "cannot record a failed start: {}", chain(&error));
                 }
@@ -266,6 +267,8 @@ impl Actor {
             None => false,
         };
         status.state = status.state.apply(StateEvent::Exited).unwrap_or(State::Exited);
+        start::release_ports(&self.engine, &container, &status).await;
+        status.ports = Vec::new();
         status.pid = 0;
         status.vm = None;
         status.exit_code = ended.code;

@@ -16,6 +16,7 @@ use super::spec::{capabilities, devices, process::Security};
 use super::{Container, etc_files, image, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
+use crate::ports;
 
 /// Docker's smallest memory limit.
 const LEAST_MEMORY: i64 = 6 << 20;
@@ -400,10 +401,9 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
 /// warning where it would not.
 fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> ApiResult<()> {
     let later = |what, when| Err(ApiError::not_implemented(what, when));
-    if host.port_bindings.values().any(|bindings| bindings.as_array().is_some_and(|list| !list.is_empty()))
-        || host.publish_all_ports
-    {
-        return later("publishing ports", "the networks issue");
+    let wishes = ports::wishes(config, host).map_err(ApiError::bad_request)?;
+    if !wishes.is_empty() && host.network_mode == "host" {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     if host.volumes_from.as_ref().is_some_and(|list| !list.is_empty()) {
         return later("--volumes-from", "the volumes issue");
@@ -489,7 +489,10 @@ mod tests {
             (serde_json::json!({"NetworkMode": "web"}), "network web not found"),
             (serde_json::json!({"PidMode": "x"}), "invalid PID mode: x"),
             (serde_json::json!({"ExtraHosts": ["x"]}), "invalid add-host"),
-            (serde_json::json!({"PortBindings": {"80/tcp": [{"HostPort": "80"}]}}), "publishing ports"),
+            (
+                serde_json::json!({"PortBindings": {"80/tcp": [{"HostPort": "x"}]}}),
+                "invalid port specification",
+            ),
             (serde_json::json!({"Runtime": "kata"}), "unknown or invalid runtime name: kata"),
         ] {
             let error = checked(host.clone(), Isolation::Process).unwrap_err();

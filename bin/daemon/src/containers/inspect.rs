@@ -14,7 +14,7 @@ use super::record::{Record, Status};
 use super::spec::mounts::anonymous_source;
 use super::{Container, exec};
 use crate::engine::Engine;
-use crate::network;
+use crate::{network, ports};
 
 /// Go's zero time: never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -61,7 +61,7 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
             "HairpinMode": false,
             "LinkLocalIPv6Address": "",
             "LinkLocalIPv6PrefixLen": 0,
-            "Ports": {},
+            "Ports": if status.state.is_live() { ports::settings(&record.config, &status) } else { json!({}) },
             "SecondaryIPAddresses": null,
             "SecondaryIPv6Addresses": null,
             "EndpointID": bridge.map_or(String::new(), |_| endpoint_id(container)),
@@ -111,7 +111,7 @@ fn state(status: &Status) -> Value {
     })
 }
 
-fn endpoint_id(container: &Container) -> String {
+pub(super) fn endpoint_id(container: &Container) -> String {
     hex::encode(Sha256::digest(format!("cofferdam endpoint {}", container.id)))
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use cofferdam_api::Filters;
-use cofferdam_model::Isolation;
+use cofferdam_model::{Isolation, Protocol, decimal};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Container, inspect};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
+use crate::ports;
 
 const KNOWN: [&str; 16] = [
     "ancestor",
@@ -108,11 +109,21 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
                     .keys()
                     .any(|port| port.split('/').next() == wanted.split('/').next())
             })
-            && !filters.has("publish")
+            && filters.any("publish", |wanted| {
+                status.ports.iter().any(|port| names_port(wanted, port.container_port, port.protocol))
+            })
             && before.is_none_or(|before| record.created < before)
             && since.is_none_or(|since| record.created > since)
     };
     Ok(engine.containers.all().into_iter().filter(passes).take(query.limit.unwrap_or(usize::MAX)).collect())
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp`
+fn names_port(wanted: &str, number: u16, protocol: Protocol) -> bool {
+    let (numbers, of) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let range = decimal(first).zip(decimal(last));
+    of == protocol.to_string() && range.is_some_and(|(first, last)| (first..=last).contains(&number))
 }
 
 /// Docker's name filter is a pattern; a part of the name, with or without slash and anchors, is what people write.
@@ -148,7 +159,7 @@ fn summary(engine: &Engine, container: &Container, now: Timestamp, size: bool) -
         "ImageID": record.image,
         "Command": command,
         "Created": record.created.as_second(),
-        "Ports": [],
+        "Ports": if status.state.is_live() { ports::summary(&record.config, &status) } else { json!([]) },
         "Labels": record.config.labels,
         "State": status.word(),
         "Status": status.sentence(now),

@@ -30,7 +30,7 @@ pub mod logs;
 mod mounts;
 mod names;
 pub mod prune;
-mod record;
+pub mod record;
 mod recover;
 mod registry;
 pub mod remove;
@@ -45,6 +45,6 @@ mod volumes;
 pub mod wait;
 
 pub use container::Container;
-pub use recover::recover;
+pub use recover::{published, recover};
 pub use registry::Containers;
 pub use start::kill_everything;

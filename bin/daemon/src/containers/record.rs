@@ -2,7 +2,7 @@
 //! event.
 
 use cofferdam_api::human_duration;
-use cofferdam_model::{BridgeNetwork, Isolation, State, VmInfo};
+use cofferdam_model::{BridgeNetwork, Isolation, PublishedPort, State, VmInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,9 @@ pub struct Status {
     pub stopped_by_hand: bool,
     /// Its place in the default network, while it runs; kept afterwards to ask for the same address again.
     pub network: Option<BridgeNetwork>,
+    /// Its published ports, while it runs.
+    #[serde(default)]
+    pub ports: Vec<PublishedPort>,
     /// Its utility VM, while it runs.
     pub vm: Option<VmInfo>,
     /// How often it has exited, in this daemon's life: waiters for the next exit compare it.
@@ -92,6 +95,7 @@ impl Default for Status {
             restarting: false,
             stopped_by_hand: false,
             network: None,
+            ports: Vec::new(),
             vm: None,
             exits: 0,
             removed: false,

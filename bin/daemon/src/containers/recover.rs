@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_model::{Event, State};
-use cofferdam_store::ContainerRow;
+use cofferdam_net::Published;
+use cofferdam_store::{ContainerRow, Store};
 use cofferdam_sys::cgroup::Cgroup;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
@@ -28,9 +29,18 @@ use super::shim::{Phase, Shim, TaskState};
 use super::{Container, lifecycle, remove, restart, start};
 use crate::engine::Shared;
 use crate::error::chain;
+use crate::ports;
 
 /// A shim that does not answer in this time is lost.
 const ANSWER: Duration = Duration::from_secs(5);
+
+/// The published ports of containers that, by their records, run.
+pub fn published(store: &Store) -> Vec<Published> {
+    let rows = store.containers().unwrap_or_default();
+    let statuses = rows.iter().filter_map(|row| serde_json::from_str::<Status>(&row.state).ok());
+    let live = statuses.filter(|status| status.state.is_live() || status.state == State::Starting);
+    live.flat_map(|status| ports::led(&status)).collect()
+}
 
 /// Finds every container again.
 pub async fn recover(engine: &Shared) {
@@ -67,9 +77,20 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
     };
     let live = status.state.is_live() || status.state == State::Starting;
     let found = if live { look(&engine, &row).await } else { None };
-    let (status, was_running, shim) = judge(status, found);
+    let (mut status, was_running, shim) = judge(status, found);
     let policy = record.host.restart_policy.clone();
     let auto_remove = record.host.auto_remove;
+    if status.state.is_live() {
+        engine.ports.take_again(&id, &status.ports);
+    } else if !status.ports.is_empty() {
+        // The daemon's start had them lead to a container that runs no more.
+        let (engine, id, before) = (Arc::clone(&engine), id.clone(), status.clone());
+        let releasing = tokio::task::spawn_blocking(move || ports::release(&engine, &id, &before)).await;
+        if let Err(error) = releasing {
+            tracing::error!("taking back published ports failed: {error}");
+        }
+        status.ports = Vec::new();
+    }
     let container = Container::spawn(&engine, id.clone(), row.name, record, status.clone());
 
     match (status.state, shim) {

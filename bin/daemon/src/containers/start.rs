@@ -24,7 +24,7 @@ use super::shim::{Shim, ShimError};
 use super::{Container, create};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
-use crate::{templates, vm};
+use crate::{ports, templates, vm};
 
 /// A shim that needs longer than this to make a container, or its guest to boot, has failed.
 const LONGEST_CREATE: Duration = Duration::from_secs(120);
@@ -53,6 +53,7 @@ pub(super) async fn start(
     let record = container.record();
     let (files, lower) = image::files(engine, &record).await?;
     container.mark("image");
+    let starting = take_ports(engine, container, &record, starting)?;
     let (leases, status) = lease(engine, container, &record, starting)?;
     container.mark("leases recorded");
     let vm = match (record.isolation, leases.uid) {
@@ -74,10 +75,11 @@ pub(super) async fn start(
         }
     };
     container.mark("shim spawned");
-    match run(engine, container, &shim, lower, status).await {
+    match run(engine, container, &shim, lower, status.clone()).await {
         Ok(status) => Ok((shim, status)),
         Err(failure) => {
             container.close_stdio(true);
+            release_ports(engine, container, &status).await;
             take_down(engine, container, Some(shim)).await;
             Err(failure)
         }
@@ -107,6 +109,14 @@ async fn run(
         .map_err(|error| refused(&record, &error))?;
     container.open_stdio(shim).await.map_err(|error| ApiError::from_chain(&error))?;
     container.mark("clients attached");
+    if !status.ports.is_empty() {
+        let (engine, of) = (Arc::clone(engine), status.clone());
+        let publishing = tokio::task::spawn_blocking(move || ports::publish(&engine, &of)).await;
+        publishing
+            .unwrap_or_else(|error| Err(error.to_string()))
+            .map_err(|reason| no_ports(container, &reason))?;
+        container.mark("ports published");
+    }
     let started_pid = shim.start("").await.map_err(|error| refused(&record, &error))?;
     container.mark("started");
 
@@ -132,6 +142,30 @@ async fn run(
     engine.store.set_state(&container.id, &to_json(&status)).map_err(ApiError::from)?;
     container.mark("state recorded");
     Ok(status)
+}
+
+/// Takes the ports of the host that are to lead to the container. The actor gives them back should the start fail.
+fn take_ports(
+    engine: &Engine,
+    container: &Container,
+    record: &Record,
+    starting: Status,
+) -> ApiResult<Status> {
+    if record.network() != "bridge" || record.config.network_disabled {
+        return Ok(starting);
+    }
+    let wishes = ports::wishes(&record.config, &record.host).map_err(ApiError::bad_request)?;
+    let name = |id: &cofferdam_model::ContainerId| Some(engine.containers.find(id.as_str()).ok()?.name());
+    let ports =
+        engine.ports.take(&container.id, &wishes, name).map_err(|reason| no_ports(container, &reason))?;
+    Ok(Status { ports, ..starting })
+}
+
+fn no_ports(container: &Container, reason: &str) -> ApiError {
+    let (name, endpoint) = (container.name(), super::inspect::endpoint_id(container));
+    ApiError::internal(format!(
+        "driver failed programming external connectivity on endpoint {name} ({endpoint}): {reason}"
+    ))
 }
 
 /// Takes leases and records that the start has begun, in one transaction.
@@ -221,6 +255,17 @@ fn refused(record: &Record, error: &ShimError) -> StartFailure {
         StartFailure { exit_code: 126, error: ApiError::bad_request(message) }
     } else {
         StartFailure { exit_code: 128, error: ApiError::internal(message) }
+    }
+}
+
+/// Gives the container's ports of the host back. From then on others can have them.
+pub(super) async fn release_ports(engine: &Shared, container: &Arc<Container>, status: &Status) {
+    if status.ports.is_empty() {
+        return;
+    }
+    let (engine, id, status) = (Arc::clone(engine), container.id.clone(), status.clone());
+    if let Err(error) = tokio::task::spawn_blocking(move || ports::release(&engine, &id, &status)).await {
+        tracing::error!("taking back published ports failed: {error}");
     }
 }
 
