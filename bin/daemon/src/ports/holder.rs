@@ -10,9 +10,11 @@ pub fn of(protocol: Protocol, ip: Ipv4Addr, port: u16) -> Option<String> {
     let table = std::fs::read_to_string(format!("/proc/net/{protocol}")).ok()?;
     let link = format!("socket:[{}]", inode(&table, protocol, ip, port)?);
     let processes = std::fs::read_dir("/proc").ok()?.flatten();
-    let pid = processes.map(|entry| entry.path()).find(|process| holds(process, &link))?;
-    let name = std::fs::read_to_string(pid.join("comm")).ok()?;
-    Some(format!("{} (PID {})", name.trim(), pid.file_name()?.to_string_lossy()))
+    // Not `self` and the like, which are others of the same names.
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pid = pids.find(|pid| holds(&Path::new("/proc").join(pid.to_string()), &link))?;
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(format!("{} (PID {pid})", name.trim()))
 }
 
 fn holds(process: &Path, link: &str) -> bool {
