@@ -18,6 +18,7 @@ mod ports;
 mod run;
 mod security;
 mod vm;
+mod volumes;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -37,6 +38,7 @@ const TABLE: &[&[Test]] = &[
     security::CASES,
     limits::CASES,
     vm::CASES,
+    volumes::CASES,
     clone::CASES,
     crash::CASES,
     image::CASES,

@@ -5,7 +5,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use crate::commands::{
     attach, completion, create, df, events, exec, history, image_prune, images, import, info, inspect,
     install, lifecycle, load, logs, port, prune, ps, pull, rmi, run, start, system_prune, tag, template, top,
-    version, wait,
+    version, volume, wait,
 };
 use crate::doctor;
 
@@ -72,6 +72,9 @@ pub enum Command {
     /// Manage the saved VMs that hyperv containers start from
     #[command(subcommand)]
     Template(TemplateGroup),
+    /// Manage volumes
+    #[command(subcommand)]
+    Volume(VolumeGroup),
     /// Show the versions of client and daemon
     Version(version::Arguments),
     /// Check what works on this host and say what to do about the rest
@@ -182,6 +185,23 @@ pub enum TemplateGroup {
     Rm(template::Remove),
     /// Make the template for a class of containers now
     Build(template::Build),
+}
+
+/// `volume …`
+#[derive(Debug, Subcommand)]
+pub enum VolumeGroup {
+    /// Create a volume
+    Create(volume::Create),
+    /// Show everything about one or more volumes
+    Inspect(inspect::VolumeArguments),
+    /// List volumes
+    #[command(visible_alias = "list")]
+    Ls(volume::List),
+    /// Remove unused local volumes
+    Prune(volume::Prune),
+    /// Remove one or more volumes
+    #[command(visible_alias = "remove")]
+    Rm(volume::Remove),
 }
 
 /// Verbs that stand alone and under `system`.

@@ -15,6 +15,7 @@ use crate::pieces::Pieces;
 use crate::ports::Ports;
 use crate::templates::Templates;
 use crate::vm::VmSupport;
+use crate::volumes::Volumes;
 
 /// One daemon.
 pub struct Engine {
@@ -32,6 +33,8 @@ pub struct Engine {
     pub images: ImageStore,
     /// What happens.
     pub events: EventBus,
+    /// Volumes.
+    pub volumes: Volumes,
     /// Containers.
     pub containers: Containers,
     /// The default network.

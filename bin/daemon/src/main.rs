@@ -26,6 +26,7 @@ mod server;
 mod startup;
 mod templates;
 mod vm;
+mod volumes;
 
 use std::process::ExitCode;
 

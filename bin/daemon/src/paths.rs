@@ -24,6 +24,11 @@ impl Paths {
         self.data_root.join("images")
     }
 
+    /// The volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.data_root.join("volumes")
+    }
+
     /// The parent of all containers' own data.
     pub fn containers(&self) -> PathBuf {
         self.data_root.join("containers")

@@ -29,6 +29,7 @@ use crate::ports::Ports;
 use crate::server::Listener;
 use crate::templates::{self, Templates};
 use crate::vm::VmSupport;
+use crate::volumes::Volumes;
 
 /// The record of the engine's ID.
 const ENGINE_ID: &str = "engine-id";
@@ -107,6 +108,8 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
     }
     let store = Store::open(&paths.database())?;
     let images = ImageStore::open(&paths.images())?;
+    let volumes = Volumes::open(paths.volumes())
+        .with_context(|| format!("cannot open the volumes in {}", paths.volumes().display()))?;
     let network = DefaultNetwork::set_up(&config, &store, containers::published(&store));
     if !network.warning.is_empty() {
         tracing::warn!("{}", network.warning);
@@ -124,6 +127,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
         paths,
         store,
         images,
+        volumes,
         network,
         pieces,
     }))

@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use cofferdam_model::{Isolation, NetworkSpec, RootfsSpec, ShimSpec, bundle};
+use cofferdam_model::{Isolation, NetworkSpec, RootfsSpec, ShimSpec, VolumePart, bundle};
 use cofferdam_net::HostLink;
 use cofferdam_sys::mount::{self, Overlay};
 use cofferdam_sys::namespace::{self, Namespace};
@@ -29,6 +29,7 @@ pub fn run(spec: &ShimSpec, directory: &Path) -> Result<Setup, String> {
     }
     namespace::unshare(&kinds).map_err(|error| format!("unshare namespaces: {error}"))?;
     mount::make_everything_slave().map_err(|error| format!("mount propagation: {error}"))?;
+    mount_parts(&spec.parts, &directory.join(bundle::PARTS))?;
     mount_rootfs(&spec.rootfs, &directory.join(bundle::ROOTFS))?;
     let tap = connect(spec, host).map_err(|error| format!("network: {error}"))?;
     Ok(Setup { tap })
@@ -40,6 +41,24 @@ pub fn run_without_container() -> Result<OwnedFd, String> {
         .map_err(|error| format!("unshare namespaces: {error}"))?;
     mount::make_everything_slave().map_err(|error| format!("mount propagation: {error}"))?;
     cofferdam_net::tap_to_nowhere().map_err(|error| format!("network: {error}"))
+}
+
+/// Binds the parts of volumes that are asked for. Their paths are found below the volume only, and without links: other
+/// containers may write there at this moment.
+fn mount_parts(parts: &[VolumePart], directory: &Path) -> Result<(), String> {
+    for (index, part) in parts.iter().enumerate() {
+        let failed = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!(
+                    "cannot access path {}: no such file or directory",
+                    part.volume.join(&part.path).display()
+                )
+            }
+            _ => format!("volume subpath {}: {error}", part.path.display()),
+        };
+        mount::bind_beneath(&part.volume, &part.path, directory, &index.to_string()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn mount_rootfs(rootfs: &RootfsSpec, target: &Path) -> Result<(), String> {

@@ -82,6 +82,7 @@ impl Shim {
             isolation: Isolation::Process,
             log: LogSpec { driver: LogDriver::JsonFile, path: root.path().join("json.log") },
             rootfs: RootfsSpec::Overlay { lower: vec![lower], upper, work },
+            parts: Vec::new(),
             network: NetworkSpec::None,
             vm: None,
             oci_helper: binary("cofferdam-oci"),

@@ -39,6 +39,7 @@ mod select;
 mod system;
 mod templates;
 mod tls;
+mod volumes;
 
 pub use client::{Body, Client, Ping};
 pub use cofferdam_api::{self as api, Filters, Info, Progress, Version, models};

@@ -35,7 +35,7 @@ pub use ports::{ContainerPort, InvalidPort, Protocol, PublishedPort, decimal};
 pub use process::{ProcessInfo, WindowSize};
 pub use shim::{
     BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
-    TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, bundle,
+    TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, VolumePart, bundle,
 };
 pub use state::{Event, InvalidTransition, State};
 pub use template::{ImageOrder, TemplateOrder, TemplateProgress, TemplateRecord};

@@ -23,6 +23,8 @@ pub mod bundle {
     pub const SHIM_LOG: &str = "shim.log";
     /// Where the root file system is mounted, in the shim's own mount namespace.
     pub const ROOTFS: &str = "rootfs";
+    /// Where parts of volumes are mounted, in the shim's own mount namespace.
+    pub const PARTS: &str = "parts";
     /// The order for the image template that this container could have been cloned from: a [`crate::TemplateOrder`].
     pub const TEMPLATE_ORDER: &str = "template.json";
 }
@@ -45,6 +47,9 @@ pub struct ShimSpec {
     pub log: LogSpec,
     /// The root file system.
     pub rootfs: RootfsSpec,
+    /// Parts of volumes, to be bound to `parts/0`, `parts/1`, … in the bundle before anything else looks there.
+    #[serde(default)]
+    pub parts: Vec<VolumePart>,
     /// The network.
     pub network: NetworkSpec,
     /// The utility VM; present exactly at the hyperv level.
@@ -60,6 +65,16 @@ pub struct ShimSpec {
     /// Whether the init process has a TTY. The specification says so, too, but it may be written after the shim has
     /// started, and clients attach from then on.
     pub terminal: bool,
+}
+
+/// A part of a volume. What is in a volume containers have written: the part is looked for below the volume only, and
+/// through no links, and mounted by the handle that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumePart {
+    /// The volume's directory.
+    pub volume: PathBuf,
+    /// The part, relative to it.
+    pub path: PathBuf,
 }
 
 /// Where output is recorded.

@@ -120,6 +120,7 @@ impl Host {
                 writable,
                 blank: cofferdam_hypervisor::disk::blank(1 << 30, &self.root.path().join("blank")).unwrap(),
             },
+            parts: Vec::new(),
             network: NetworkSpec::None,
             vm: Some(VmSpec {
                 hypervisor: QEMU.into(),

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -22,6 +22,24 @@ pub fn make_everything_slave() -> io::Result<()> {
 /// Takes the mount at `target` away at once, and its file system when the last user has gone.
 pub fn detach(target: &Path) -> io::Result<()> {
     Ok(rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
+}
+
+/// Binds `path` below `root`, found without following any link, to a new file or directory `name` in `directory`,
+/// which is made if it does not exist.
+pub fn bind_beneath(root: &Path, path: &Path, directory: &Path, name: &str) -> io::Result<()> {
+    let root =
+        rustix::fs::openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let strict = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(&root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), strict)?;
+    let stat = rustix::fs::fstat(&found)?;
+    let target = directory.join(name);
+    std::fs::create_dir_all(directory)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => std::fs::create_dir(&target)?,
+        _ => drop(std::fs::File::create_new(&target)?),
+    }
+    let found = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    Ok(rustix::mount::mount_bind_recursive(&found, &target)?)
 }
 
 /// An overlay to be mounted.

@@ -1,4 +1,4 @@
-//! `inspect`, for containers, images and networks.
+//! `inspect`, for containers, images, networks and volumes.
 
 use clap::{Args, ValueEnum};
 use cofferdam_client::ClientError;
@@ -19,6 +19,8 @@ enum Kind {
     Image,
     /// A network.
     Network,
+    /// A volume.
+    Volume,
 }
 
 /// Arguments of `inspect`.
@@ -61,6 +63,23 @@ pub struct ImageArguments {
     platform: Option<String>,
     #[arg(required = true, value_name = "IMAGE")]
     names: Vec<String>,
+}
+
+/// Arguments of `volume inspect`.
+#[derive(Debug, Args)]
+pub struct VolumeArguments {
+    /// Format output: json, or a Go template
+    #[arg(short, long)]
+    format: Option<String>,
+    #[arg(required = true, value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
+impl VolumeArguments {
+    /// Shows everything about volumes.
+    pub async fn run(&self, session: &Session) -> Outcome {
+        inspect(session, &self.names, self.format.as_deref(), false, Some(Kind::Volume)).await
+    }
 }
 
 impl Arguments {
@@ -141,6 +160,12 @@ async fn object(session: &Session, name: &str, size: bool, kind: Option<Kind>) -
     }
     if wanted(Kind::Network) {
         match client.inspect_network(name).await {
+            Ok(document) => return Ok(document.raw),
+            Err(error) => missing = Some(only_missing(error)?),
+        }
+    }
+    if wanted(Kind::Volume) {
+        match client.inspect_volume(name).await {
             Ok(document) => return Ok(document.raw),
             Err(error) => missing = Some(only_missing(error)?),
         }

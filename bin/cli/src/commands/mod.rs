@@ -31,11 +31,12 @@ pub mod tag;
 pub mod template;
 pub mod top;
 pub mod version;
+pub mod volume;
 pub mod wait;
 
 use crate::args::{
     Cli, Command, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, SystemGroup, SystemVerb,
-    TemplateGroup,
+    TemplateGroup, VolumeGroup,
 };
 use crate::session::Session;
 use crate::{doctor, report};
@@ -106,6 +107,11 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Template(TemplateGroup::Ls(arguments)) => arguments.run(session).await,
         Command::Template(TemplateGroup::Rm(arguments)) => arguments.run(session).await,
         Command::Template(TemplateGroup::Build(arguments)) => arguments.run(session).await,
+        Command::Volume(VolumeGroup::Create(arguments)) => arguments.run(session).await,
+        Command::Volume(VolumeGroup::Inspect(arguments)) => arguments.run(session).await,
+        Command::Volume(VolumeGroup::Ls(arguments)) => arguments.run(session).await,
+        Command::Volume(VolumeGroup::Prune(arguments)) => arguments.run(session).await,
+        Command::Volume(VolumeGroup::Rm(arguments)) => arguments.run(session).await,
         Command::Version(arguments) => arguments.run(session).await,
         Command::Doctor(arguments) => arguments.run(session).await,
         Command::Completion(arguments) => arguments.run(),

@@ -171,7 +171,7 @@ pub struct Options {
     /// Bind mount a volume
     #[arg(short, long, value_name = "SOURCE:TARGET[:OPTIONS]", help_heading = "Files")]
     pub volume: Vec<String>,
-    /// Attach a filesystem mount to the container (type=bind|tmpfs,source=…,target=…)
+    /// Attach a filesystem mount to the container (type=bind|volume|tmpfs,source=…,target=…)
     #[arg(long, value_name = "MOUNT", value_parser = mount, help_heading = "Files")]
     pub mount: Vec<cofferdam_client::models::Mount>,
     /// Mount a tmpfs directory

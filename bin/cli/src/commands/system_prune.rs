@@ -6,6 +6,7 @@ use cofferdam_client::Filters;
 use super::Outcome;
 use super::image_prune::show_images;
 use super::prune::{confirm, reclaimed, show_containers};
+use super::volume::show_volumes;
 use crate::session::Session;
 use crate::values;
 
@@ -15,6 +16,9 @@ pub struct Arguments {
     /// Remove all unused images, not just dangling ones
     #[arg(short, long)]
     all: bool,
+    /// Prune anonymous volumes
+    #[arg(long)]
+    volumes: bool,
     /// Provide filter values (label=NAME)
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<values::Filter>,
@@ -31,19 +35,28 @@ impl Arguments {
             true => "all images without at least one container associated to them",
             false => "all dangling images",
         };
-        let warning = format!("WARNING! This will remove:\n  - all stopped containers\n  - {images}\n");
+        let volumes = match self.volumes {
+            true => "  - all anonymous volumes not used by at least one container\n",
+            false => "",
+        };
+        let warning =
+            format!("WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n");
         if !self.force && !confirm(&warning)? {
             return Ok(0);
         }
         let containers = session.client.prune_containers(&filters).await?;
         show_containers(&containers.containers_deleted.unwrap_or_default())?;
+        let mut space = containers.space_reclaimed.unwrap_or(0);
+        if self.volumes {
+            let volumes = session.client.prune_volumes(&filters).await?;
+            show_volumes(&volumes.volumes_deleted.unwrap_or_default())?;
+            space = space.saturating_add(volumes.space_reclaimed.unwrap_or(0));
+        }
         let mut of_images = filters;
         of_images.add("dangling", if self.all { "false" } else { "true" });
         let images = session.client.prune_images(&of_images).await?;
         show_images(&images.images_deleted.unwrap_or_default())?;
-        reclaimed(
-            containers.space_reclaimed.unwrap_or(0).saturating_add(images.space_reclaimed.unwrap_or(0)),
-        )?;
+        reclaimed(space.saturating_add(images.space_reclaimed.unwrap_or(0)))?;
         Ok(0)
     }
 }

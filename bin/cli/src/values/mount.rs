@@ -85,6 +85,27 @@ pub fn mount(text: &str) -> Result<Mount, String> {
                     .map_err(|error| invalid(format!("tmpfs-mode: {error}")))?;
                 mount.tmpfs_options.get_or_insert_default().mode = Some(mode);
             }
+            "volume-subpath" => {
+                mount.volume_options.get_or_insert_default().subpath = Some(needed()?.to_owned());
+            }
+            "volume-driver" => {
+                let config =
+                    mount.volume_options.get_or_insert_default().driver_config.get_or_insert_default();
+                config.name = Some(needed()?.to_owned());
+            }
+            "volume-label" => {
+                let (key, value) = needed()?.split_once('=').unwrap_or((needed()?, ""));
+                let labels = mount.volume_options.get_or_insert_default().labels.get_or_insert_default();
+                labels.insert(key.to_owned(), value.to_owned());
+            }
+            "volume-opt" => {
+                let (key, value) =
+                    needed()?.split_once('=').ok_or_else(|| invalid("volume-opt is KEY=VALUE".to_owned()))?;
+                let config =
+                    mount.volume_options.get_or_insert_default().driver_config.get_or_insert_default();
+                config.options.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+            }
+            "bind-create-src" => mount.bind_options.get_or_insert_default().create_mountpoint = switch()?,
             "volume-nocopy" => mount.volume_options.get_or_insert_default().no_copy = switch()?,
             other => return Err(invalid(format!("unknown field {other:?}"))),
         }

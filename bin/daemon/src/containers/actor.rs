@@ -15,7 +15,7 @@ use super::config::RestartPolicy;
 use super::record::Status;
 use super::restart::{self, Backoff};
 use super::shim::{Ended, Shim, ShimError};
-use super::{Container, remove, signals, start};
+use super::{Container, claim_volumes, remove, signals, start};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
 
@@ -204,6 +204,7 @@ impl Actor {
             Ok((shim, status)) => {
                 self.wait_for(&shim);
                 self.container.publish(status);
+                claim_volumes::announce(&self.engine, &self.container, "mount");
                 self.engine.events.publish(self.container.event("start"));
                 Ok(())
             }
@@ -292,6 +293,7 @@ impl Actor {
         }
         let event = container.event("die").with("exitCode", ended.code.to_string());
         self.engine.events.publish(event.with("execDuration", ran.as_secs().to_string()));
+        claim_volumes::announce(&self.engine, &container, "unmount");
 
         if record.host.auto_remove && !again {
             // Waiters hear of the exit and of the removal; taking down what is left is nobody's wait.

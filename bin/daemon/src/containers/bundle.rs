@@ -1,13 +1,15 @@
 //! What a start writes: the shim's order (`shim.json`), the OCI specification (`config.json`), and the engine's files
 //! for `/etc`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cofferdam_model::{
-    BridgeNetwork, Isolation, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, bundle,
+    BridgeNetwork, Isolation, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, VolumePart,
+    bundle,
 };
 
 use super::etc_files::{self, Dns};
@@ -105,11 +107,28 @@ pub fn shim_spec(
         },
         vm,
         oci_helper: engine.pieces.oci.clone(),
+        parts: parts(&record.mounts),
         open_stdin: record.config.open_stdin,
         stdin_once: record.config.stdin_once,
         discard: record.host.auto_remove,
         terminal: record.config.tty,
     }
+}
+
+/// The parts of volumes that a container mounts, which its shim finds safely.
+fn parts(mounts: &[MountPoint]) -> Vec<VolumePart> {
+    let parts = mounts.iter().filter(|mount| !mount.subpath.is_empty());
+    parts
+        .map(|mount| VolumePart { volume: mount.source.clone().into(), path: mount.subpath.clone().into() })
+        .collect()
+}
+
+/// Where the shim has them, by their places in the container.
+fn parts_in(bundle: &Path, mounts: &[MountPoint]) -> BTreeMap<String, String> {
+    let parts = mounts.iter().filter(|mount| !mount.subpath.is_empty()).enumerate();
+    let place =
+        |index: usize| bundle.join(bundle::PARTS).join(index.to_string()).to_string_lossy().into_owned();
+    parts.map(|(index, mount)| (mount.destination.clone(), place(index))).collect()
 }
 
 /// Makes the bundle directory with the shim's order, which must be there before the shim is.
@@ -165,6 +184,7 @@ pub fn write_rest(
         data: &dirs.root,
         etc: &dirs.etc(),
         init: init.as_deref(),
+        parts: &parts_in(&engine.paths.bundle(&container.id), &record.mounts),
         devices: &nodes,
         cgroup: &cgroup(engine, container),
         host: HostFacts::below(record.isolation),

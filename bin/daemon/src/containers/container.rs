@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use cofferdam_model::{ContainerId, IoRequest, ProcessInfo, WindowSize};
@@ -28,6 +29,8 @@ pub struct Container {
     /// The moments of the next start, when someone has asked for them.
     trace: Mutex<Option<Vec<(String, u64)>>>,
     commands: mpsc::Sender<Command>,
+    /// Whether its anonymous volumes are to go with it.
+    drop_volumes: AtomicBool,
     /// Programs executed in it.
     pub(super) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
 }
@@ -59,6 +62,7 @@ impl Container {
             stdio: Mutex::default(),
             trace: Mutex::default(),
             commands,
+            drop_volumes: AtomicBool::new(false),
             execs: Mutex::default(),
         });
         tokio::spawn(actor::run(Arc::clone(engine), Arc::clone(&container), inbox));
@@ -120,6 +124,15 @@ impl Container {
         if let Some(marks) = &mut *self.trace.lock().unwrap_or_else(PoisonError::into_inner) {
             marks.extend(more);
         }
+    }
+
+    /// Its anonymous volumes are to go with it.
+    pub(super) fn drop_volumes(&self) {
+        self.drop_volumes.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn drops_volumes(&self) -> bool {
+        self.drop_volumes.load(Ordering::Relaxed)
     }
 
     pub(super) fn publish(&self, status: Status) {

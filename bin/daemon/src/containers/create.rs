@@ -13,7 +13,7 @@ use super::config::{Config, CreateRequest, HostConfig};
 use super::mounts::{self, InvalidMount, MountKind};
 use super::record::{Record, Status};
 use super::spec::{capabilities, devices, process::Security};
-use super::{Container, etc_files, image, names, restart, signals, spec, start};
+use super::{Container, claim_volumes, etc_files, image, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 use crate::ports;
@@ -35,27 +35,49 @@ pub async fn create(
     }
     let id = ContainerId::random();
     let mut warnings = Vec::new();
-    let record = check(engine, &id, request, &mut warnings)?;
+    // Until it is found among the containers, nobody else can know which volumes it uses.
+    let gate = engine.volumes.gate.read().await;
+    let mut record = check(engine, &id, request, &mut warnings)?;
     let status = Status::default();
-    let name = claim_name(engine, &id, name.map(|name| name.trim_start_matches('/')), &record, &status)?;
-
-    let made = {
-        let (root, isolation) = (engine.paths.container(&id), record.isolation);
-        let making = tokio::task::spawn_blocking(move || {
-            start::make_data(&root, isolation).inspect_err(|_| {
-                let _ = start::remove_directory(&root);
-            })
-        });
-        making.await.map_err(|error| ApiError::internal(format!("cannot make the container: {error}")))?
+    claim_volumes::claim(engine, &mut record).await?;
+    let name = claim_name(engine, &id, name.map(|name| name.trim_start_matches('/')), &record, &status);
+    let made = match name {
+        Ok(name) => make_data(engine, &id, &record).await.map(|()| name),
+        Err(error) => Err(error),
     };
-    if let Err(error) = made {
-        engine.store.remove_container(&id)?;
-        return Err(error);
-    }
+    let name = match made {
+        Ok(name) => name,
+        Err(error) => {
+            engine.store.remove_container(&id)?;
+            drop(gate);
+            claim_volumes::give_back(engine, &record).await;
+            return Err(error);
+        }
+    };
     let container = Container::spawn(engine, id.clone(), name, record, status);
     engine.containers.add(Arc::clone(&container));
+    drop(gate);
     engine.events.publish(container.event("create"));
     Ok((id, warnings))
+}
+
+/// What a new container keeps: its directory, and the image's content in its empty volumes.
+async fn make_data(engine: &Shared, id: &ContainerId, record: &Record) -> ApiResult<()> {
+    let (root, isolation) = (engine.paths.container(id), record.isolation);
+    let making = {
+        let root = root.clone();
+        tokio::task::spawn_blocking(move || start::make_data(&root, isolation))
+    };
+    let made =
+        making.await.map_err(|error| ApiError::internal(format!("cannot make the container: {error}")))?;
+    let made = match made {
+        Ok(()) => claim_volumes::fill(engine, record).await,
+        Err(error) => Err(error),
+    };
+    if made.is_err() {
+        let _ = start::remove_directory(&root);
+    }
+    made
 }
 
 /// Records the container under its name, or under a free random one.
@@ -130,12 +152,18 @@ fn check(
     let mac =
         mac.chain([config.mac_address.as_str()]).find(|mac| !mac.is_empty()).map(check_mac).transpose()?;
 
-    let mounts = mounts::collect(&host_config, &image.container_config().volumes, &config.volumes).map_err(
-        |error| match error {
-            InvalidMount::Wrong(text) => ApiError::bad_request(text),
-            InvalidMount::Later(what) => ApiError::not_implemented(what, "the volumes issue"),
-        },
-    )?;
+    let invalid = |error| match error {
+        InvalidMount::Wrong(text) => ApiError::bad_request(text),
+        InvalidMount::Later(what) => ApiError::not_implemented(what, "the volumes issue"),
+    };
+    let mut inherited = Vec::new();
+    for from in host_config.volumes_from.iter().flatten() {
+        let (name, mode) = from.split_once(':').unwrap_or((from, ""));
+        let record = engine.containers.find(name)?.record();
+        inherited.extend(mounts::inherit(&record.mounts, mode).map_err(invalid)?);
+    }
+    let mounts = mounts::collect(&host_config, inherited, &image.container_config().volumes, &config.volumes)
+        .map_err(invalid)?;
     for mount in mounts.iter().filter(|mount| mount.kind == MountKind::Bind && !mount.create_source) {
         if !std::path::Path::new(&mount.source).exists() {
             return Err(ApiError::bad_request(format!(
@@ -404,9 +432,6 @@ fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<Stri
     let wishes = ports::wishes(config, host).map_err(ApiError::bad_request)?;
     if !wishes.is_empty() && host.network_mode == "host" {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
-    }
-    if host.volumes_from.as_ref().is_some_and(|list| !list.is_empty()) {
-        return later("--volumes-from", "the volumes issue");
     }
     if host.links.as_ref().is_some_and(|list| !list.is_empty()) {
         return later("--link", "the networks issue");

@@ -155,18 +155,26 @@ pub(super) fn mounts(engine: &Engine, container: &Container) -> Value {
                 MountKind::Anonymous => text(&anonymous_source(&data, &mount.destination)),
                 _ => mount.source.clone(),
             };
-            json!({
+            let mut shown = json!({
                 "Type": match mount.kind {
                     MountKind::Bind => "bind",
-                    MountKind::Anonymous => "volume",
+                    MountKind::Volume | MountKind::Anonymous => "volume",
                     MountKind::Tmpfs | MountKind::TmpfsOption => "tmpfs",
                 },
                 "Source": source,
                 "Destination": mount.destination,
-                "Mode": if mount.kind == MountKind::Bind { mount.mode.as_str() } else { "" },
+                "Mode": match mount.kind {
+                    MountKind::Bind | MountKind::Volume => mount.mode.as_str(),
+                    _ => "",
+                },
                 "RW": mount.writable,
                 "Propagation": mount.propagation,
-            })
+            });
+            if mount.kind == MountKind::Volume {
+                shown["Name"] = json!(mount.name);
+                shown["Driver"] = json!("local");
+            }
+            shown
         })
         .collect()
 }

@@ -116,6 +116,15 @@ impl Entry {
         Ok(File::from(rustix::fs::openat(&self.at.0, self.at.1.as_os_str(), flags, Mode::empty())?))
     }
 
+    /// A readable handle of a regular file, or of a directory's topmost part.
+    pub fn handle(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match self.parts.first() {
+            Some(directory) => Ok(rustix::fs::openat(directory, ".", flags, Mode::empty())?),
+            None => Ok(self.open()?.into()),
+        }
+    }
+
     /// The names in a directory, and what they are, without following links.
     pub fn children(&self) -> io::Result<Vec<(OsString, Entry)>> {
         let mut seen = std::collections::BTreeSet::new();

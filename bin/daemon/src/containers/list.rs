@@ -100,7 +100,9 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
             && (levels.is_empty() || levels.contains(&record.isolation))
             && filters.any("network", |wanted| wanted == record.network() || wanted == engine.network.id)
             && filters.any("volume", |wanted| {
-                record.mounts.iter().any(|mount| mount.source == wanted || mount.destination == wanted)
+                record.mounts.iter().any(|mount| {
+                    mount.name == wanted || mount.source == wanted || mount.destination == wanted
+                })
             })
             && filters.any("expose", |wanted| {
                 record

@@ -15,6 +15,7 @@
 mod actor;
 pub mod attach;
 mod bundle;
+mod claim_volumes;
 pub mod config;
 mod container;
 pub mod create;
@@ -45,6 +46,9 @@ mod volumes;
 pub mod wait;
 
 pub use container::Container;
+pub use layers::Layers;
+pub use mounts::{MountKind, MountPoint};
 pub use recover::{published, recover};
 pub use registry::Containers;
 pub use start::kill_everything;
+pub use volumes::copy as copy_content;

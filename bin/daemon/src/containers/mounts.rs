@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::config::{HostConfig, KeySet, Mount};
+use super::config::{HostConfig, KeySet, Mount, VolumeOptions};
+use crate::volumes::check_name;
 
 /// One mount of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MountPoint {
     /// What it is.
     pub kind: MountKind,
@@ -25,6 +26,21 @@ pub struct MountPoint {
     pub recursive: bool,
     /// Whether a missing source becomes a directory, as `-v` has it.
     pub create_source: bool,
+    /// A volume's name; empty until the volume is made.
+    #[serde(default)]
+    pub name: String,
+    /// Whether nobody chose that name.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// Whether an empty volume begins with what the image has in its place.
+    #[serde(default)]
+    pub copy: bool,
+    /// The part of the volume that is mounted, without `..`; empty for all of it.
+    #[serde(default)]
+    pub subpath: String,
+    /// How the volume is made, should there be none of that name.
+    #[serde(skip)]
+    pub volume_options: VolumeOptions,
 }
 
 /// What a mount is.
@@ -37,12 +53,14 @@ pub enum MountKind {
     Tmpfs,
     /// Memory, asked for by `--tmpfs`; `inspect` shows it elsewhere.
     TmpfsOption,
-    /// A directory of the container's own, which its image declares as a volume.
+    /// A volume.
+    Volume,
+    /// A directory of the container's own: an anonymous volume of a container that was made before volumes had names.
     Anonymous,
 }
 
 /// A mount that cannot be.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub enum InvalidMount {
     /// The request is wrong, in Docker's words.
     #[error("{0}")]
@@ -58,9 +76,11 @@ fn wrong(text: impl Into<String>) -> InvalidMount {
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
-/// All mounts of a container, ordered so that a parent comes before what is below it.
+/// All mounts of a container, ordered so that a parent comes before what is below it. Those `inherited` from other
+/// containers (`--volumes-from`) give way to its own.
 pub fn collect(
     host: &HostConfig,
+    inherited: Vec<MountPoint>,
     image_volumes: &KeySet,
     own_volumes: &KeySet,
 ) -> Result<Vec<MountPoint>, InvalidMount> {
@@ -85,10 +105,16 @@ pub fn collect(
             return Err(wrong(format!("Duplicate mount point: {}", mount.destination)));
         }
     }
+    // Of several containers' the last one named wins.
+    for mount in inherited.into_iter().rev() {
+        if seen.insert(mount.destination.clone()) {
+            mounts.push(mount);
+        }
+    }
     for target in image_volumes.keys().chain(own_volumes.keys()) {
         let destination = destination(target, target)?;
         if seen.insert(destination.clone()) {
-            mounts.push(MountPoint { kind: MountKind::Anonymous, destination, ..MountPoint::tmpfs() });
+            mounts.push(MountPoint::volume("", destination));
         }
     }
     mounts.sort_by_key(|mount| mount.destination.matches('/').count());
@@ -106,6 +132,22 @@ impl MountPoint {
             propagation: String::new(),
             recursive: true,
             create_source: false,
+            name: String::new(),
+            anonymous: false,
+            copy: false,
+            subpath: String::new(),
+            volume_options: VolumeOptions::default(),
+        }
+    }
+
+    fn volume(name: &str, destination: String) -> Self {
+        Self {
+            kind: MountKind::Volume,
+            name: name.to_owned(),
+            anonymous: name.is_empty(),
+            copy: true,
+            destination,
+            ..Self::tmpfs()
         }
     }
 
@@ -132,25 +174,22 @@ fn parse_bind(text: &str) -> Result<MountPoint, InvalidMount> {
     if source.is_empty() || target.is_empty() {
         return Err(invalid());
     }
-    if !source.starts_with('/') {
-        if source.starts_with('.') || source.contains('/') {
-            return Err(wrong(format!(
-                "create {source}: \"{source}\" includes invalid characters for a local volume name, only \
-                 \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-            )));
-        }
-        return Err(InvalidMount::Later("named volumes"));
-    }
-    let mut mount = MountPoint::bind(source, destination(target, text)?);
-    mount.create_source = true;
-    options.clone_into(&mut mount.mode);
+    let target = destination(target, text)?;
+    let mut mount = if source.starts_with('/') {
+        MountPoint { create_source: true, mode: options.to_owned(), ..MountPoint::bind(source, target) }
+    } else {
+        check_name(source).map_err(InvalidMount::Wrong)?;
+        let mode = if options.is_empty() { "z" } else { options };
+        MountPoint { mode: mode.to_owned(), ..MountPoint::volume(source, target) }
+    };
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "rw" => mount.writable = true,
             "ro" => mount.writable = false,
-            // SELinux labels, and copying into volumes, mean nothing for a bind here.
-            "z" | "Z" | "nocopy" | "consistent" | "cached" | "delegated" => {}
-            propagation if PROPAGATIONS.contains(&propagation) => {
+            "nocopy" => mount.copy = false,
+            // SELinux labels mean nothing here.
+            "z" | "Z" | "consistent" | "cached" | "delegated" => {}
+            propagation if mount.kind == MountKind::Bind && PROPAGATIONS.contains(&propagation) => {
                 propagation.clone_into(&mut mount.propagation)
             }
             _ => return Err(wrong(format!("invalid mode: {options}"))),
@@ -207,13 +246,56 @@ fn parse_mount(mount: &Mount) -> Result<MountPoint, InvalidMount> {
             let writable = !mount.read_only;
             Ok(MountPoint { destination: target, mode: words.join(","), writable, ..MountPoint::tmpfs() })
         }
-        "volume" if mount.source.is_empty() => {
-            Ok(MountPoint { kind: MountKind::Anonymous, destination: target, ..MountPoint::tmpfs() })
+        "volume" => {
+            if !mount.source.is_empty() {
+                check_name(&mount.source).map_err(InvalidMount::Wrong)?;
+            }
+            let options = mount.volume_options.clone().unwrap_or_default();
+            if !options.subpath.is_empty() && mount.source.is_empty() {
+                return Err(failed("must not set Subpath when using anonymous volumes"));
+            }
+            let mut point = MountPoint::volume(&mount.source, target);
+            point.writable = !mount.read_only;
+            "z".clone_into(&mut point.mode);
+            // A part of a volume is what somebody has put there: nothing is copied into it.
+            point.copy = !options.no_copy && options.subpath.is_empty();
+            point.subpath = subpath(&options.subpath)
+                .ok_or_else(|| failed("subpath must be a relative path within the volume"))?;
+            point.volume_options = options;
+            Ok(point)
         }
-        "volume" => Err(InvalidMount::Later("named volumes")),
         "image" | "cluster" | "npipe" => Err(InvalidMount::Later("mounts of this type")),
         other => Err(wrong(format!("mount type unknown: \"{other}\""))),
     }
+}
+
+/// The mounts that a container takes over from another: all but memory, read-only if `mode` says so.
+pub fn inherit(from: &[MountPoint], mode: &str) -> Result<Vec<MountPoint>, InvalidMount> {
+    let read_only = match mode {
+        "" | "rw" | "z" | "Z" => false,
+        "ro" => true,
+        other => return Err(wrong(format!("invalid mode: {other}"))),
+    };
+    let lasting = |mount: &&MountPoint| matches!(mount.kind, MountKind::Bind | MountKind::Volume);
+    let taken = from.iter().filter(lasting).cloned();
+    Ok(taken
+        .map(|mount| MountPoint { writable: mount.writable && !read_only, copy: false, ..mount })
+        .collect())
+}
+
+/// A path below a volume, cleaned; `None` when it would lead out.
+fn subpath(text: &str) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in text.split('/') {
+        match part {
+            "" if text.starts_with('/') => return None,
+            "" | "." => {}
+            ".." => return None,
+            part if part.contains('\0') => return None,
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// A place in the container: absolute, not the root itself, cleaned of `.` and `..`.
@@ -265,7 +347,14 @@ mod tests {
         );
         assert!(bind("/a:b").unwrap_err().contains("mount path must be absolute"));
         assert!(bind("./a:/b").unwrap_err().contains("use absolute path"));
-        assert_eq!(parse_bind("named:/b"), Err(InvalidMount::Later("named volumes")));
+        let named = bind("named:/b:ro,nocopy").unwrap();
+        assert_eq!(
+            (named.kind, named.name.as_str(), named.mode.as_str()),
+            (MountKind::Volume, "named", "ro,nocopy")
+        );
+        assert!(!named.writable && !named.copy && !named.anonymous);
+        assert_eq!(bind("named:/b:rshared").unwrap_err(), "invalid mode: rshared");
+        assert!(bind("x:/b").unwrap_err().contains("too short"));
         for bad in ["", "/a", ":/b", "/a:", "/a:/b:ro:x"] {
             assert_eq!(bind(bad).unwrap_err(), format!("invalid volume specification: '{bad}'"));
         }
@@ -280,15 +369,35 @@ mod tests {
         };
         let volumes: KeySet =
             [("/a".to_owned(), serde_json::json!({})), ("/v".to_owned(), serde_json::json!({}))].into();
-        let mounts = collect(&host, &volumes, &KeySet::new()).unwrap();
+        let mounts = collect(&host, Vec::new(), &volumes, &KeySet::new()).unwrap();
         let places: Vec<_> = mounts.iter().map(|mount| mount.destination.as_str()).collect();
         assert_eq!(places, ["/a", "/v", "/a/b"]);
         let twice = HostConfig {
             binds: Some(vec!["/x:/a".to_owned(), "/y:/a/".to_owned()]),
             ..HostConfig::default()
         };
-        let error = collect(&twice, &KeySet::new(), &KeySet::new()).unwrap_err();
+        let error = collect(&twice, Vec::new(), &KeySet::new(), &KeySet::new()).unwrap_err();
         assert_eq!(error.to_string(), "Duplicate mount point: /a");
+    }
+
+    #[test]
+    fn inherited_mounts_give_way() {
+        let volume = |destination: &str| MountPoint::volume("data", destination.to_owned());
+        let from = inherit(&[volume("/a"), volume("/b"), MountPoint::tmpfs()], "ro").unwrap();
+        assert!(from.len() == 2 && from.iter().all(|mount| !mount.writable && !mount.copy));
+        assert!(inherit(&[], "x").is_err());
+        let host = HostConfig { binds: Some(vec!["/x:/a".to_owned()]), ..HostConfig::default() };
+        let mounts = collect(&host, from, &KeySet::new(), &KeySet::new()).unwrap();
+        let kinds: Vec<_> = mounts.iter().map(|mount| (mount.destination.as_str(), mount.kind)).collect();
+        assert_eq!(kinds, [("/a", MountKind::Bind), ("/b", MountKind::Volume)]);
+    }
+
+    #[test]
+    fn parts_of_volumes_stay_inside() {
+        assert_eq!(subpath("a//b/./c").as_deref(), Some("a/b/c"));
+        for bad in ["/a", "../a", "a/../../b", "a\0"] {
+            assert_eq!(subpath(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub async fn prune(engine: &Shared, filters: &Filters) -> ApiResult<(Vec<String>
             tokio::task::spawn_blocking(move || inspect::sizes(&engine, &container).0).await.unwrap_or(0)
         };
         // One that was started or removed meanwhile is simply not pruned.
-        if remove::remove_container(engine, &container, false).await.is_ok() {
+        if remove::remove_container(engine, &container, false, true).await.is_ok() {
             ids.push(container.id.to_string());
             bytes += size;
         }

@@ -66,6 +66,9 @@ pub struct Status {
     pub restarting: bool,
     /// It was stopped by hand: `unless-stopped` keeps it so when the daemon starts.
     pub stopped_by_hand: bool,
+    /// It is being removed together with its anonymous volumes.
+    #[serde(default)]
+    pub remove_volumes: bool,
     /// Its place in the default network, while it runs; kept afterwards to ask for the same address again.
     pub network: Option<BridgeNetwork>,
     /// Its published ports, while it runs.
@@ -94,6 +97,7 @@ impl Default for Status {
             restarts: 0,
             restarting: false,
             stopped_by_hand: false,
+            remove_volumes: false,
             network: None,
             ports: Vec::new(),
             vm: None,

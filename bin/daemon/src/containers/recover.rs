@@ -52,6 +52,8 @@ pub async fn recover(engine: &Shared) {
         }
     };
     sweep(engine, &rows).await;
+    // No volume is removed before it is known who uses it.
+    let _gate = engine.volumes.gate.read().await;
     let mut recovering = JoinSet::new();
     for row in rows {
         recovering.spawn(recover_one(Arc::clone(engine), row));
@@ -95,7 +97,9 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
 
     match (status.state, shim) {
         (State::Removing, shim) => {
-            remove::finish(&engine, &container, shim).await;
+            // In the background, as any removal: it waits until all containers are known, whose volumes it must spare.
+            let shared = Arc::clone(&engine);
+            engine.containers.finish_removal(async move { remove::finish(&shared, &container, shim).await });
             return;
         }
         (State::Running | State::Paused, Some(shim)) => {
@@ -136,7 +140,7 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
         }
     } else if auto_remove
         && was_running
-        && let Err(error) = remove::remove_container(&engine, &container, false).await
+        && let Err(error) = remove::remove_container(&engine, &container, false, true).await
     {
         tracing::warn!(%id, "cannot remove a container that ended: {error}");
     }

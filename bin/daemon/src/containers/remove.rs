@@ -12,9 +12,18 @@ use super::shim::Shim;
 use super::{Container, lifecycle, start};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
+use crate::volumes;
 
-/// Removes a container; one that runs only by force.
-pub async fn remove_container(engine: &Shared, container: &Arc<Container>, force: bool) -> ApiResult<()> {
+/// Removes a container, and its anonymous volumes if `volumes` says so; one that runs only by force.
+pub async fn remove_container(
+    engine: &Shared,
+    container: &Arc<Container>,
+    force: bool,
+    volumes: bool,
+) -> ApiResult<()> {
+    if volumes {
+        container.drop_volumes();
+    }
     let status = container.status();
     if status.is_running() || status.state == State::Starting {
         if !force {
@@ -55,7 +64,8 @@ pub async fn remove_container(engine: &Shared, container: &Arc<Container>, force
 pub(super) async fn remove(engine: &Shared, container: &Arc<Container>, shim: Option<Shim>) {
     let status = Status::clone(&container.status());
     let state = status.state.apply(StateEvent::Remove).unwrap_or(State::Removing);
-    let removing = Status { state, restarting: false, ..status };
+    let remove_volumes = container.drops_volumes() || container.record().host.auto_remove;
+    let removing = Status { state, restarting: false, remove_volumes, ..status };
     let recorded = engine.store.begin_removal(&container.id, &to_json(&removing));
     if let Err(error) = recorded {
         tracing::error!(id = %container.id, "cannot record a removal: {}", chain(&error));
@@ -63,9 +73,17 @@ pub(super) async fn remove(engine: &Shared, container: &Arc<Container>, shim: Op
     engine.containers.take_out(container.id.as_str());
     container.close_stdio(true);
     engine.events.publish(container.event("destroy"));
+    // Their names are free with the container's; their files go when nothing holds them any more.
+    let gone = match remove_volumes {
+        true => volumes::take_anonymous(engine, &container.record().mounts).await,
+        false => Vec::new(),
+    };
     container.publish(Status { removed: true, ..removing });
     let (shared, container) = (Arc::clone(engine), Arc::clone(container));
-    engine.containers.finish_removal(async move { finish(&shared, &container, shim).await });
+    engine.containers.finish_removal(async move {
+        finish(&shared, &container, shim).await;
+        let _ = tokio::task::spawn_blocking(move || drop(gone)).await;
+    });
 }
 
 /// Takes down what a removed container left, and forgets it at last.
@@ -73,6 +91,11 @@ pub(super) async fn finish(engine: &Shared, container: &Arc<Container>, shim: Op
     let held = shim.is_some() || engine.paths.bundle(&container.id).exists();
     if held {
         start::take_down(engine, container, shim).await;
+    }
+    if container.status().remove_volumes {
+        // What a daemon that died had not come to.
+        let gone = volumes::take_anonymous(engine, &container.record().mounts).await;
+        let _ = tokio::task::spawn_blocking(move || drop(gone)).await;
     }
     let (engine, container) = (Arc::clone(engine), Arc::clone(container));
     let finishing = tokio::task::spawn_blocking(move || {

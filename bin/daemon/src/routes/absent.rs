@@ -1,10 +1,10 @@
-//! What Docker has and this engine has not: answered as a Docker without Swarm, plugins and volumes would, so that
+//! What Docker has and this engine has not: answered as a Docker without Swarm and plugins would, so that
 //! its clients go on; what would have to do something says what it comes with.
 
+use axum::Json;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{any, get, post};
-use axum::{Json, http::StatusCode};
 use serde_json::{Value, json};
 
 use crate::engine::Shared;
@@ -13,10 +13,6 @@ use crate::error::ApiError;
 /// This group's routes.
 pub fn router() -> Router<Shared> {
     let mut router = Router::new()
-        .route("/volumes", get(async || Json(json!({ "Volumes": [], "Warnings": null }))))
-        .route("/volumes/create", post(async || later("volumes", "the networks and volumes issue")))
-        .route("/volumes/prune", post(async || Json(json!({ "VolumesDeleted": [], "SpaceReclaimed": 0 }))))
-        .route("/volumes/{name}", any(no_such_volume))
         .route("/plugins", get(async || Json(json!([]))))
         .route(
             "/plugins/{*rest}",
@@ -50,10 +46,6 @@ fn no_swarm() -> ApiError {
         "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \
          to swarm and try again.",
     )
-}
-
-async fn no_such_volume(Path(name): Path<String>) -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, format!("get {name}: no such volume"))
 }
 
 /// `docker inspect` asks here, too, and takes only 404 for a no.

@@ -104,7 +104,7 @@ async fn remove_one(State(engine): State<Shared>, Path(id): Path<String>, params
         return Err(later("removing links", "the networks issue"));
     }
     let container = engine.containers.find(&id)?;
-    remove::remove_container(&engine, &container, params.flag("force")).await?;
+    remove::remove_container(&engine, &container, params.flag("force"), params.flag("v")).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

@@ -20,28 +20,43 @@ async fn disk_usage(State(engine): State<Shared>, Api(version): Api) -> ApiResul
     let images = super::images::summaries(&engine, version).await?;
     let layers = engine.images.disk_usage().layers;
     // Counts every file of every container.
-    let list = move || list::list(&engine, &list::Query { all: true, size: true, ..list::Query::default() });
+    let shared = engine.clone();
+    let list = move || list::list(&shared, &list::Query { all: true, size: true, ..list::Query::default() });
     let containers =
         tokio::task::spawn_blocking(list).await.map_err(|error| ApiError::internal(error.to_string()))??;
-    let volumes = Usage::default();
+    let volumes = volumes(&engine).await;
+    let volume_use = Usage::of_volumes(&volumes);
     let (image_use, container_use) = (Usage::of_images(&images, layers), Usage::of_containers(&containers));
     Ok(Json(if version >= ApiVersion::v1(52) {
         json!({
             "ImageUsage": image_use.json(images),
             "ContainerUsage": container_use.json(containers),
-            "VolumeUsage": volumes.json(Vec::new()),
-            "BuildCacheUsage": volumes.json(Vec::new()),
+            "VolumeUsage": volume_use.json(volumes),
+            "BuildCacheUsage": Usage::default().json(Vec::new()),
         })
     } else {
         json!({
             "LayersSize": layers,
             "Images": images,
             "Containers": containers,
-            "Volumes": [],
+            "Volumes": volumes,
             "BuildCache": [],
             "BuilderSize": 0,
         })
     }))
+}
+
+/// The volumes with their sizes and how many containers have them.
+async fn volumes(engine: &Shared) -> Vec<Value> {
+    let mut all = Vec::new();
+    for volume in engine.volumes.all() {
+        let mut json = volume.json();
+        let size = crate::volumes::prune::size(&volume).await;
+        let users = crate::volumes::users(engine, &volume.name).len();
+        json["UsageData"] = json!({ "Size": size, "RefCount": users });
+        all.push(json);
+    }
+    all
 }
 
 /// Sums over a kind of objects.
@@ -71,6 +86,14 @@ impl Usage {
         let total: u64 = containers.iter().map(size).sum();
         let in_use: u64 = containers.iter().filter(runs).map(size).sum();
         Self { active: containers.iter().filter(runs).count(), reclaimable: total - in_use, size: total }
+    }
+
+    fn of_volumes(volumes: &[Value]) -> Self {
+        let used = |volume: &&Value| volume["UsageData"]["RefCount"] != 0;
+        let size = |volume: &Value| volume["UsageData"]["Size"].as_u64().unwrap_or(0);
+        let total: u64 = volumes.iter().map(size).sum();
+        let in_use: u64 = volumes.iter().filter(used).map(size).sum();
+        Self { active: volumes.iter().filter(used).count(), reclaimable: total - in_use, size: total }
     }
 
     fn json(&self, items: Vec<Value>) -> Value {

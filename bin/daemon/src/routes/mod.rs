@@ -12,6 +12,7 @@ mod system;
 mod templates;
 #[cfg(test)]
 mod tests;
+mod volumes;
 
 use axum::Router;
 
@@ -26,6 +27,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(events::router())
         .merge(images::router())
         .merge(networks::router())
+        .merge(volumes::router())
         .merge(containers::router())
         .merge(exec::router())
         .merge(templates::router())

@@ -83,7 +83,6 @@ async fn bad_requests_name_the_thing() {
         ("GET", "/networks/nope", 404, "network nope not found"),
         ("DELETE", "/networks/none", 403, "none is a pre-defined network and cannot be removed"),
         ("GET", "/volumes/nope", 404, "get nope: no such volume"),
-        ("POST", "/volumes/create", 501, "volumes is not implemented yet"),
         ("GET", "/nodes", 503, "This node is not a swarm manager."),
         ("POST", "/images/load", 400, "invalid archive: "),
     ] {

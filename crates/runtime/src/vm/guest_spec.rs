@@ -189,6 +189,7 @@ mod tests {
             isolation: Isolation::Hyperv,
             log: LogSpec { driver: LogDriver::None, path: PathBuf::new() },
             rootfs: RootfsSpec::Disks { image: PathBuf::from("/i"), writable, blank: PathBuf::new() },
+            parts: Vec::new(),
             network: NetworkSpec::None,
             vm: None,
             oci_helper: PathBuf::new(),

@@ -9,6 +9,7 @@ pub mod process;
 pub mod resources;
 pub mod seccomp;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -37,6 +38,8 @@ pub struct Input<'a> {
     pub etc: &'a EtcFiles,
     /// The init program on the host, when one was asked for.
     pub init: Option<&'a Path>,
+    /// Where the shim has parts of volumes, by their places in the container.
+    pub parts: &'a BTreeMap<String, String>,
     /// Device nodes to make beside the default ones.
     pub devices: &'a [DeviceNode],
     /// The cgroup.

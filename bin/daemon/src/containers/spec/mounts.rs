@@ -74,6 +74,11 @@ fn user_mount(point: &MountPoint, input: &Input<'_>) -> Value {
             let access = if point.writable { "rw" } else { "ro" };
             mount(&point.destination, "bind", &point.source, &[bind, access, &point.propagation])
         }
+        MountKind::Volume => {
+            let access = if point.writable { "rw" } else { "ro" };
+            let source = input.parts.get(&point.destination).unwrap_or(&point.source);
+            mount(&point.destination, "bind", source, &["rbind", access, "rprivate"])
+        }
         MountKind::Anonymous => {
             let source = anonymous_source(input.data, &point.destination);
             mount(&point.destination, "bind", &source.to_string_lossy(), &["rbind", "rw", "rprivate"])

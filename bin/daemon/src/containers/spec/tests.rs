@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::containers::config::{Config, HostConfig};
+use crate::containers::config::{Config, HostConfig, VolumeOptions};
 use crate::containers::mounts::{MountKind, MountPoint};
 
 fn record(host: HostConfig) -> Record {
@@ -37,6 +37,7 @@ fn spec_of(record: &Record, init: Option<&Path>) -> Value {
         data: Path::new("/d"),
         etc: &etc,
         init,
+        parts: &std::collections::BTreeMap::new(),
         devices: &[],
         cgroup: "/cofferdam-default/abc",
         host: HostFacts::of_a_guest(),
@@ -105,6 +106,11 @@ fn users_mounts_replace_the_engines() {
         propagation: "rslave".to_owned(),
         recursive: true,
         create_source: false,
+        name: String::new(),
+        anonymous: false,
+        copy: false,
+        subpath: String::new(),
+        volume_options: VolumeOptions::default(),
     };
     record.mounts = vec![
         point(MountKind::Tmpfs, "", "/dev/shm"),
