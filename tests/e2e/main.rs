@@ -6,6 +6,7 @@
 mod bad_input;
 mod clients;
 mod clone;
+mod copy;
 mod crash;
 mod exec;
 mod image;
@@ -40,6 +41,7 @@ const TABLE: &[&[Test]] = &[
     vm::CASES,
     volumes::CASES,
     clone::CASES,
+    copy::CASES,
     crash::CASES,
     image::CASES,
     clients::CASES,

@@ -3,9 +3,9 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    attach, completion, create, df, events, exec, history, image_prune, images, import, info, inspect,
-    install, lifecycle, load, logs, port, prune, ps, pull, rmi, run, start, system_prune, tag, template, top,
-    version, volume, wait,
+    attach, completion, cp, create, df, diff, events, exec, export, history, image_prune, images, import,
+    info, inspect, install, lifecycle, load, logs, port, prune, ps, pull, rmi, run, start, system_prune, tag,
+    template, top, version, volume, wait,
 };
 use crate::doctor;
 
@@ -99,6 +99,12 @@ pub enum ContainerVerb {
     Attach(attach::Arguments),
     /// Execute a command in a running container
     Exec(exec::Arguments),
+    /// Copy files/folders between a container and the local filesystem
+    Cp(cp::Arguments),
+    /// Inspect changes to files or directories on a container's filesystem
+    Diff(diff::Arguments),
+    /// Export a container's filesystem as a tar archive
+    Export(export::Arguments),
     /// Fetch the logs of a container
     Logs(logs::Arguments),
     /// Display the running processes of a container

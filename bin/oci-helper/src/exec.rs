@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 
-use cofferdam_model::HelperExec;
+use cofferdam_model::{ArchiveOrder, HelperExec};
 use cofferdam_sys::process::ProcessHandle;
 use libcontainer::syscall::Syscall;
 use libcontainer::syscall::linux::LinuxSyscall;
@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::fork::fork_sibling;
 use crate::privileges::Privileges;
 use crate::seccomp::Filter;
-use crate::{adapt, cgroups, create, environment, program, terminal};
+use crate::{adapt, archive, cgroups, create, environment, program, terminal};
 
 /// What Docker's clients are told first, and match on.
 const PREFIX: &str = "OCI runtime exec failed: exec failed: unable to start container process";
@@ -32,6 +32,9 @@ pub fn exec(request: HelperExec, streams: Streams) -> Result<Made, Failure> {
 }
 
 fn attempt(request: &HelperExec, streams: Streams) -> Result<Made, Failure> {
+    if let Some(order) = ArchiveOrder::of(&request.process) {
+        return archive::start(request.init, &order, streams);
+    }
     let mut process: Process =
         serde_json::from_str(&request.process).map_err(|error| Failure::new("process", error))?;
     adapt::adapt(&mut process)?;
@@ -154,7 +157,7 @@ fn prepare(process: &Process, privileges: &Privileges, stdio: Stdio) -> Result<(
     privileges.assume()
 }
 
-fn place(streams: Vec<OwnedFd>) -> Result<(), Failure> {
+pub fn place(streams: Vec<OwnedFd>) -> Result<(), Failure> {
     let failed = |error: rustix::io::Errno| Failure::new("standard streams", error);
     let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(streams)
         .map_err(|fds| Failure::new("helper request", format!("{} descriptors came, not 3", fds.len())))?;
@@ -177,7 +180,7 @@ fn set_user(process: &Process) -> nix::Result<()> {
     capabilities::reset_effective(&LinuxSyscall).map_err(|_refused| nix::errno::Errno::EPERM)
 }
 
-fn pipe() -> Result<(File, File), Failure> {
+pub fn pipe() -> Result<(File, File), Failure> {
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| Failure::new("pipe", error))?;
     Ok((reader.into(), writer.into()))

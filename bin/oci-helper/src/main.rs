@@ -13,6 +13,7 @@
 use std::process::ExitCode;
 
 mod adapt;
+mod archive;
 mod cgroups;
 mod control;
 mod create;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cofferdam_model::{Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, WindowSize};
+use cofferdam_model::{
+    ArchiveOrder, Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, WindowSize,
+};
 use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -208,10 +210,12 @@ impl Container {
         if exec_id.is_empty() {
             return Err(Refusal::AlreadyExists("the init process".to_owned()));
         }
-        if init.phase() != Phase::Running {
+        // Files are looked at before the program runs, too, and while it is frozen.
+        let archive = ArchiveOrder::of(&program).is_some();
+        if init.phase() != Phase::Running && !(archive && init.phase() == Phase::New) {
             return Err(Refusal::Precondition(format!("container {} is not running", self.spec.id)));
         }
-        if self.paused.load(Ordering::Relaxed) {
+        if self.paused.load(Ordering::Relaxed) && !archive {
             // It would be born frozen.
             return Err(Refusal::Precondition(format!(
                 "container {} is paused, unpause it before exec",

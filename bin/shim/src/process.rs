@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cofferdam_model::ArchiveOrder;
 use cofferdam_runtime::{Exit, Task};
 use tokio::sync::watch;
 
@@ -19,6 +20,8 @@ use crate::hub::Hub;
 const INIT_GRACE: Duration = Duration::from_secs(2);
 /// An exec's children may live on and hold its pipes; nobody waits for them.
 const EXEC_GRACE: Duration = Duration::from_millis(100);
+/// How long a client may take for the rest of an archive.
+const ARCHIVE_GRACE: Duration = Duration::from_secs(3600);
 /// A client that does not read must not hide the end of the process for ever.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 
@@ -131,7 +134,13 @@ impl Process {
                     Exit { code: 255, at_nanos: now() }
                 }
             };
-            process.hub.process_ended(if process.exec_id.is_empty() { INIT_GRACE } else { EXEC_GRACE });
+            let grace = match &process.program {
+                _ if process.exec_id.is_empty() => INIT_GRACE,
+                // Nobody else holds its output, and all of it counts.
+                Some(program) if ArchiveOrder::of(program).is_some() => ARCHIVE_GRACE,
+                _ => EXEC_GRACE,
+            };
+            process.hub.process_ended(grace);
             let _ = tokio::time::timeout(DRAIN_LIMIT, process.hub.drained()).await;
             process.ended(exit);
         });

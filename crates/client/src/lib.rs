@@ -24,6 +24,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod archive;
 mod client;
 mod connection;
 mod containers;
@@ -41,6 +42,7 @@ mod templates;
 mod tls;
 mod volumes;
 
+pub use archive::{PathChange, PathStat, TarStream};
 pub use client::{Body, Client, Ping};
 pub use cofferdam_api::{self as api, Filters, Info, Progress, Version, models};
 pub use containers::{Attach, ListContainers, Logs, Removal, Wait, WaitUntil};

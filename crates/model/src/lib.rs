@@ -12,6 +12,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod archive;
 mod frozen;
 mod helper;
 mod id;
@@ -25,6 +26,7 @@ mod state;
 mod template;
 pub mod user;
 
+pub use archive::{ArchiveOrder, ArchiveStat, Change, ChangeKind, archive_exit};
 pub use frozen::{FreezeSpec, Frozen, FrozenFile, FrozenParts, FrozenRecord};
 pub use helper::{DEFAULT_PATH, GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
 pub use id::{ContainerId, InvalidId, random_hex};

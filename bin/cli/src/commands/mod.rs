@@ -3,11 +3,14 @@
 pub mod attach;
 mod body;
 pub mod completion;
+pub mod cp;
 pub mod create;
 pub mod df;
+pub mod diff;
 mod each;
 pub mod events;
 pub mod exec;
+pub mod export;
 pub mod history;
 pub mod image_prune;
 pub mod images;
@@ -126,6 +129,9 @@ async fn container(verb: ContainerVerb, session: &Session) -> Outcome {
         ContainerVerb::Start(arguments) => arguments.run(session).await,
         ContainerVerb::Attach(arguments) => arguments.run(session).await,
         ContainerVerb::Exec(arguments) => arguments.run(session).await,
+        ContainerVerb::Cp(arguments) => arguments.run(session).await,
+        ContainerVerb::Diff(arguments) => arguments.run(session).await,
+        ContainerVerb::Export(arguments) => arguments.run(session).await,
         ContainerVerb::Logs(arguments) => arguments.run(session).await,
         ContainerVerb::Top(arguments) => arguments.run(session).await,
         ContainerVerb::Port(arguments) => arguments.run(session).await,

@@ -199,6 +199,7 @@ impl Actor {
         let starting =
             at_rest.state.apply(StateEvent::Start).map_err(|error| ApiError::from_chain(&error))?;
         let ran_before = at_rest.started.is_some();
+        let _alone = self.container.hold().await?;
         match start::start(&self.engine, &self.container, Status { state: starting, ..at_rest.clone() }).await
         {
             Ok((shim, status)) => {
@@ -432,6 +433,7 @@ impl Actor {
                 status.word(),
             ))
         })?;
+        let _alone = self.container.hold().await?;
         self.remove_with(None).await;
         Ok(())
     }

@@ -150,14 +150,26 @@ pub fn write_rest(
     lower: &[PathBuf],
     address: Option<Ipv4Addr>,
 ) -> ApiResult<()> {
-    let record = container.record();
-    let dirs = DataDirs::of(engine, container);
+    let (bundle, cgroup) = (engine.paths.bundle(&container.id), cgroup(engine, container));
+    write_for(engine, &container.record(), &DataDirs::of(engine, container), &bundle, &cgroup, lower, address)
+}
+
+/// The same for any bundle and control group.
+pub fn write_for(
+    engine: &Engine,
+    record: &Record,
+    dirs: &DataDirs,
+    bundle: &Path,
+    cgroup: &str,
+    lower: &[PathBuf],
+    address: Option<Ipv4Addr>,
+) -> ApiResult<()> {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| ApiError::internal(format!("{what}: {error}"))
     };
 
-    write_etc(engine, &record, &dirs, address).map_err(failed("cannot write the container's /etc files"))?;
+    write_etc(engine, record, dirs, address).map_err(failed("cannot write the container's /etc files"))?;
     make_bind_sources(&record.mounts)?;
 
     let upper = dirs.upper();
@@ -176,22 +188,21 @@ pub fn write_rest(
             .map_err(failed(&format!("cannot make the volume {}", point.destination)))?;
     }
 
-    let nodes = device_nodes(&record)?;
-    let init = init_program(engine, &record).map_err(failed("cannot write the init program"))?;
+    let nodes = device_nodes(record)?;
+    let init = init_program(engine, record).map_err(failed("cannot write the init program"))?;
     let input = spec::Input {
-        record: &record,
+        record,
         user: &user,
         data: &dirs.root,
         etc: &dirs.etc(),
         init: init.as_deref(),
-        parts: &parts_in(&engine.paths.bundle(&container.id), &record.mounts),
+        parts: &parts_in(bundle, &record.mounts),
         devices: &nodes,
-        cgroup: &cgroup(engine, container),
+        cgroup,
         host: HostFacts::below(record.isolation),
     };
     let config = spec::build(&input).map_err(|error| ApiError::bad_request(chain(&error)))?;
-    let bundle = engine.paths.bundle(&container.id);
-    std::fs::write(bundle.join(bundle::OCI_SPEC), config.to_string())
+    std::fs::write(bundle.join(cofferdam_model::bundle::OCI_SPEC), config.to_string())
         .map_err(failed("cannot write the container's specification"))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use cofferdam_model::{ContainerId, IoRequest, ProcessInfo, WindowSize};
 use tokio::net::UnixStream;
@@ -16,6 +17,9 @@ use super::shim::{Shim, ShimError};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
 use crate::events::Event;
+
+/// How long a start waits for a copy to end.
+const LONGEST_COPY: Duration = Duration::from_secs(30);
 
 /// A container.
 pub struct Container {
@@ -31,6 +35,8 @@ pub struct Container {
     commands: mpsc::Sender<Command>,
     /// Whether its anonymous volumes are to go with it.
     drop_volumes: AtomicBool,
+    /// Held by a start or a removal, and by whoever looks at its files while it does not run.
+    pub(super) at_rest: Arc<tokio::sync::Mutex<()>>,
     /// Programs executed in it.
     pub(super) execs: Mutex<BTreeMap<String, Arc<Exec>>>,
 }
@@ -62,6 +68,7 @@ impl Container {
             stdio: Mutex::default(),
             trace: Mutex::default(),
             commands,
+            at_rest: Arc::default(),
             drop_volumes: AtomicBool::new(false),
             execs: Mutex::default(),
         });
@@ -194,6 +201,14 @@ impl Container {
             (None, Some(shim)) => Ok(PendingStdio::Now(shim.attach(&request).await?)),
             (None, None) => Err(ShimError::Gone { last_words: String::new() }),
         }
+    }
+
+    /// Keeps others from its files while it does not run: waits for them for a while, then says what it waits for.
+    pub(super) async fn hold(&self) -> ApiResult<tokio::sync::OwnedMutexGuard<()>> {
+        let waiting = tokio::time::timeout(LONGEST_COPY, Arc::clone(&self.at_rest).lock_owned());
+        waiting.await.map_err(|_elapsed| {
+            ApiError::conflict(format!("container {} is being copied from or to: try again later", self.id))
+        })
     }
 
     /// Lets clients in: those that wait are attached before this returns.

@@ -13,6 +13,7 @@
 //! * [`recover`] finds at the daemon's start what became of the containers in its absence.
 
 mod actor;
+pub mod archive;
 pub mod attach;
 mod bundle;
 mod claim_volumes;
@@ -36,6 +37,7 @@ mod recover;
 mod registry;
 pub mod remove;
 mod restart;
+mod session;
 mod shim;
 mod signals;
 mod spec;

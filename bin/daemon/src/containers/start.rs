@@ -220,7 +220,12 @@ fn host_interface(engine: &Engine, container: &Container) -> String {
 }
 
 /// The container's VM, and the blank disk that its own may begin as.
-async fn vm_spec(engine: &Shared, container: &Container, record: &Record, uid: u32) -> ApiResult<Vm> {
+pub(super) async fn vm_spec(
+    engine: &Shared,
+    container: &Container,
+    record: &Record,
+    uid: u32,
+) -> ApiResult<Vm> {
     let (qemu, guest) = engine.vm.require()?;
     let class = vm::class_of(engine, record.host.memory, record.host.nano_cpus).await;
     let start = match record.host.annotations.get(vm::START_ANNOTATION).map(String::as_str) {

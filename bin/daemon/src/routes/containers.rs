@@ -38,24 +38,11 @@ pub fn router() -> Router<Shared> {
         .route("/containers/{id}/resize", post(resize))
         .route("/containers/{id}/top", get(top_of))
         .route("/containers/{id}/stats", get(async || later("stats", "the issue on the whole Docker API")))
-        .route(
-            "/containers/{id}/changes",
-            get(async || later("changes", "the issue on converting containers")),
-        )
-        .route("/containers/{id}/export", get(async || later("export", "the issue on converting containers")))
-        .route(
-            "/containers/{id}/archive",
-            get(async || not_copied()).put(async || not_copied()).head(async || not_copied()),
-        )
         .merge(containers_streams::router())
 }
 
 fn later(what: &str, when: &str) -> ApiError {
     ApiError::not_implemented(what, when)
-}
-
-fn not_copied() -> ApiError {
-    later("copying files into and out of containers", "the issue on converting containers")
 }
 
 /// Reads a lenient body.

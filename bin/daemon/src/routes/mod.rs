@@ -1,6 +1,7 @@
 //! The Docker Engine API's paths. One file per group; the version in front of a path is off by now.
 
 mod absent;
+mod archive;
 mod containers;
 mod containers_streams;
 mod disk_usage;
@@ -29,6 +30,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(networks::router())
         .merge(volumes::router())
         .merge(containers::router())
+        .merge(archive::router())
         .merge(exec::router())
         .merge(templates::router())
         .merge(absent::router())

@@ -8,6 +8,8 @@ mod remove;
 mod transfer;
 mod upload;
 
+pub(super) use upload::Upload;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::routing::{get, post};
