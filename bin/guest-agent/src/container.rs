@@ -17,7 +17,7 @@ use cofferdam_runtime::vm::guest_paths;
 use cofferdam_runtime::vm::link::Link;
 use cofferdam_runtime::{CreateRequest, ExecRequest, Process, Task};
 use cofferdam_sys::namespace::{self, Namespace};
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::{share, warm};
 
@@ -53,8 +53,11 @@ pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
         loopback_up().context("loopback")?;
         None
     };
-    let rootfs = Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS);
-    // A rehearsal has mounted it.
+    let rootfs = rootfs();
+    // A rehearsal may have mounted either.
+    if !Path::new(IMAGE).exists() {
+        mount_image().context("image")?;
+    }
     if !Path::new(DISK).exists() {
         mount_root(&rootfs).context("root file system")?;
     }
@@ -78,9 +81,13 @@ pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
     Ok(Prepared { parked: isolation.park(request).await?, card, files: asked.files })
 }
 
-/// Reads into memory what a prepared container will probably run.
+/// Reads into memory what a container of the image will probably run; in a VM that has none, nothing.
 pub fn warm(programs: &[String]) {
-    warm::read(&Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS), programs);
+    warm::read(Path::new(IMAGE), programs);
+}
+
+fn rootfs() -> PathBuf {
+    Path::new(guest_paths::BUNDLE).join(bundle::ROOTFS)
 }
 
 /// A container.
@@ -93,11 +100,22 @@ pub struct Created {
 }
 
 impl Created {
-    /// Removes it, and its network identity; what it has mounted of its own goes with its namespaces.
-    pub async fn clear(self) -> Result<()> {
+    /// Removes it, and its network identity; what it has mounted of its own goes with its namespaces. `let_disk_go`:
+    /// see [`cofferdam_proto::Request::Clear`].
+    pub async fn clear(self, let_disk_go: bool) -> Result<()> {
         self.task.delete().await?;
         if let Some((card, network)) = self.card {
             cofferdam_net::unidentify_card(card, &guest_network(&network)).context("network")?;
+        }
+        if let_disk_go {
+            // What the kernel holds of the disk goes with its last mount.
+            for path in [rootfs().as_path(), Path::new(DISK)] {
+                rustix::mount::unmount(path, UnmountFlags::empty())
+                    .with_context(|| format!("unmount {}", path.display()))?;
+            }
+            fs::remove_dir(DISK).context(DISK)?;
+            // Who has another disk may have mounts, too.
+            share::load()?;
         }
         Ok(())
     }
@@ -184,13 +202,17 @@ fn connect(task: &Arc<dyn Task>, exec_id: String, process: Process, ids: StreamI
     });
 }
 
-/// Overlays the container's disk on the image's.
+fn mount_image() -> Result<()> {
+    fs::create_dir_all(IMAGE).context(IMAGE)?;
+    rustix::mount::mount(IMAGE_DISK, IMAGE, "erofs", MountFlags::RDONLY | MountFlags::NODEV, c"")
+        .context("mount")
+}
+
+/// Overlays the container's disk on the image.
 fn mount_root(rootfs: &Path) -> Result<()> {
-    for directory in [Path::new(IMAGE), Path::new(DISK), rootfs] {
+    for directory in [Path::new(DISK), rootfs] {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     }
-    rustix::mount::mount(IMAGE_DISK, IMAGE, "erofs", MountFlags::RDONLY | MountFlags::NODEV, c"")
-        .context("mount the image")?;
     // Blocks of deleted files are given back to the host's sparse file. Its inode tables are zeroes already, being holes
     // of that file: nothing is to be initialised in the background.
     rustix::mount::mount(WRITABLE_DISK, DISK, "ext4", MountFlags::NODEV, c"discard,noinit_itable")

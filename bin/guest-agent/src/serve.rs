@@ -43,9 +43,7 @@ pub async fn serve() -> Result<()> {
                 );
             }
             Request::Settle { programs } => {
-                if prepared.is_some() {
-                    container::warm(&programs);
-                }
+                container::warm(&programs);
                 rustix::fs::sync();
                 answer(&link, id, Ok(Response::Done));
             }
@@ -61,10 +59,10 @@ pub async fn serve() -> Result<()> {
                 });
                 answer(&link, id, created);
             }
-            Request::Clear => {
+            Request::Clear { let_disk_go } => {
                 let created = lock(&slot).take();
                 let cleared = match created {
-                    Some(created) => created.clear().await,
+                    Some(created) => created.clear(let_disk_go).await,
                     None => Err(anyhow!("no container was created")),
                 };
                 answer(&link, id, cleared.map(|()| Response::Done));
@@ -134,7 +132,7 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
         Request::Adopt(_)
         | Request::Prepare(_)
         | Request::Create(_)
-        | Request::Clear
+        | Request::Clear { .. }
         | Request::Settle { .. }
         | Request::Shutdown => bail!("a request out of order"),
     }

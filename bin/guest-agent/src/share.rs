@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use cofferdam_proto::SHARE_PORT;
@@ -19,9 +20,17 @@ use crate::{early, port};
 /// One message of 64 KiB and its header: what the server accepts.
 const MESSAGE: usize = (64 << 10) + 24;
 
+/// Loads what mounting needs, unless it is there.
+pub fn load() -> Result<()> {
+    match Path::new("/sys/module/9p").exists() {
+        true => Ok(()),
+        false => early::load_modules("share"),
+    }
+}
+
 /// Mounts what the share port serves.
 pub fn mount() -> Result<()> {
-    early::load_modules("share")?;
+    load()?;
     let path = port::find(SHARE_PORT)?;
     let port =
         File::options().read(true).write(true).open(&path).with_context(|| path.display().to_string())?;

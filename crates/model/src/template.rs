@@ -35,6 +35,9 @@ pub struct ImageOrder {
     pub blank: PathBuf,
     /// What the guest's agent is asked to prepare (`cofferdam_proto::Prepare`).
     pub prepare: serde_json::Value,
+    /// Whether a container waits in it, on the blank disk. Without, a container of the image has run in it and is gone:
+    /// that is what a container can use which has a disk already, or mounts of its own.
+    pub prepared: bool,
     /// The programs that the image is for: they are in the template's memory already.
     pub programs: Vec<String>,
 }

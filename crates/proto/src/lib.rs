@@ -33,7 +33,7 @@ pub use message::{
 pub use window::{CHUNK, Receiver, WINDOW};
 
 /// The protocol's version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// The name of the virtio-serial port that carries the protocol.
 pub const AGENT_PORT: &str = "cofferdam.agent";

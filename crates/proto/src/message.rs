@@ -64,8 +64,12 @@ pub enum Request {
     /// the same for many containers: a VM may be saved after it and cloned for each of them.
     Prepare(Box<Prepare>),
     /// Remove the container that was created, and what it was, so that another can be prepared on the same disks. Only
-    /// templates do this, after a rehearsal.
-    Clear,
+    /// templates do this, after a rehearsal. With `let_disk_go` the writable disk is unmounted, too, so that another can
+    /// take its place; the image stays.
+    Clear {
+        /// Whether the next container has another writable disk.
+        let_disk_go: bool,
+    },
     /// Give the prepared container its identity, up to its init process's program.
     Create(Box<CreateContainer>),
     /// Read what clones will need, write everything out and come to rest: the VM is about to be saved.
@@ -287,7 +291,7 @@ mod tests {
                 files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
             }))),
             request(Request::Settle { programs: vec!["sh".into()] }),
-            request(Request::Clear),
+            request(Request::Clear { let_disk_go: true }),
             request(Request::Start),
             request(Request::Exec(ExecProcess {
                 exec_id: "e".into(),

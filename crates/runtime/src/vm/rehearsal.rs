@@ -24,8 +24,8 @@ const SIGTERM: i32 = 15;
 /// The exec's ID.
 const EXEC: &str = "rehearsal";
 
-/// Runs it, and clears it away.
-pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare) -> Result<(), Error> {
+/// Runs it, and clears it away; with `let_disk_go` so that the next container can have another disk.
+pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare, let_disk_go: bool) -> Result<(), Error> {
     let mut spec: Value = serde_json::from_str(&prepare.spec)
         .map_err(|error| Error::Hypervisor(format!("template order: {error}")))?;
     let program = json!({
@@ -35,9 +35,16 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare) -> Result<(), Err
         "options": ["bind", "ro"],
     });
     if let Some(mounts) = spec["mounts"].as_array_mut() {
+        // Whose directories these were is not there.
+        mounts.retain(|mount| {
+            !mount["source"].as_str().is_some_and(|source| source.starts_with(guest_paths::SHARES))
+        });
         mounts.push(program);
     }
-    let prepare = Prepare { spec: spec.to_string(), ..prepare.clone() };
+    // A container's limits may be too small for what is done here.
+    let devices = spec["linux"]["resources"]["devices"].take();
+    spec["linux"]["resources"] = json!({ "devices": devices });
+    let prepare = Prepare { spec: spec.to_string(), share: false, ..prepare.clone() };
     task.ask(Request::Prepare(Box::new(prepare.clone()))).await?;
 
     let (streams, mut stdio) = task.connect(prepare.terminal, prepare.stdin);
@@ -59,7 +66,7 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare) -> Result<(), Err
     exec(task, &spec).await?;
     task.signal("", SIGTERM, false).await?;
     ended(task, "", stdio).await?;
-    task.ask(Request::Clear).await.map(drop)
+    task.ask(Request::Clear { let_disk_go }).await.map(drop)
 }
 
 /// Waits for the program's first output: from then on it takes SIGTERM.

@@ -3,6 +3,7 @@
 //! | | needs | what is left to do in the guest |
 //! |---|---|---|
 //! | thaw | what an image clone needs, and its worker process frozen: with the emulator, on this boot of the host | what is left to an image clone, but most of it is translated |
+//! | thaw, not prepared | a frozen VM in which a container of this image has run | what is left to a clone; most of it is translated |
 //! | image clone | a template of this image, prepared for containers of this kind; a disk that was never used; no bind mounts | identity, network, program |
 //! | clone | a template | all that, and the root file system and the container |
 //! | boot | | all that, and a kernel's start |
@@ -10,18 +11,21 @@
 use std::path::Path;
 
 use cofferdam_hypervisor::template::{Template, Templates, key_of};
-use cofferdam_hypervisor::{Backing, Origin};
+use cofferdam_hypervisor::{Backing, Hypervisor as _, Origin};
 use cofferdam_model::{Frozen, ImageOrder, ShimSpec, TemplateOrder, VmSpec, VmStart, bundle};
 use cofferdam_proto::Prepare;
 
 use super::guest_spec::GuestSpec;
+use super::worker::hypervisor;
 use crate::Error;
 
 /// One way.
 pub(super) enum Start {
-    /// A clone of a template that holds the image, mounted, and the container, prepared: its worker process, thawed.
+    /// A template's worker process, thawed. It holds the image, mounted, and the container, prepared.
     Thaw(Template, Frozen),
-    /// The same, by another worker process that takes over its state.
+    /// The same without a container: one has run in it.
+    ThawRehearsed(Template, Frozen),
+    /// What [`Self::Thaw`] thaws, by another worker process that takes over its state.
     ImageClone(Template),
     /// A clone of a template that has booted.
     Clone(Template),
@@ -36,18 +40,26 @@ impl Start {
         let templates = Templates::of(source);
         let mut starts = Vec::new();
         let mut wanted = None;
+        let image = disks.image.file_name().map(|name| name.to_string_lossy());
         // The image is known by its name, which is its ID: files under that name never change. A share's server
         // cannot be saved with the VM that it serves.
         if disks.is_new && !guest.prepare.share {
-            let image = disks.image.file_name().map(|name| name.to_string_lossy());
-            let key = key_of(&(&source.base, image, &guest.prepare));
+            let key = key_of(&(&source.base, &image, &guest.prepare));
             match templates.find(&key) {
                 Some(template) => {
                     starts.extend(template.frozen().map(|frozen| Self::Thaw(template.clone(), frozen)));
                     starts.push(Self::ImageClone(template));
                 }
-                None => wanted = Some(Wanted { key, prepare: guest.prepare.clone() }),
+                None => wanted = Some(Wanted { key, prepared: true, prepare: guest.prepare.clone() }),
             }
+        } else if hypervisor(vm.kvm).capabilities().freezes {
+            let key = key_of(&(&source.base, &image, "rehearsed", guest.prepare.network));
+            let found = templates.find(&key);
+            if found.is_none() {
+                wanted = Some(Wanted { key, prepared: false, prepare: guest.prepare.clone() });
+            }
+            let frozen = found.and_then(|template| Some((template.clone(), template.frozen()?)));
+            starts.extend(frozen.map(|(template, frozen)| Self::ThawRehearsed(template, frozen)));
         }
         match templates.find(&source.base) {
             Some(template) => starts.push(Self::Clone(template)),
@@ -61,7 +73,7 @@ impl Start {
     /// As `inspect` shows it.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Thaw(..) => "thaw",
+            Self::Thaw(..) | Self::ThawRehearsed(..) => "thaw",
             Self::ImageClone(_) => "image-clone",
             Self::Clone(_) => "clone",
             Self::Boot => "boot",
@@ -70,7 +82,10 @@ impl Start {
 
     pub(super) fn template(&self) -> Option<&Template> {
         match self {
-            Self::Thaw(template, _) | Self::ImageClone(template) | Self::Clone(template) => Some(template),
+            Self::Thaw(template, _)
+            | Self::ThawRehearsed(template, _)
+            | Self::ImageClone(template)
+            | Self::Clone(template) => Some(template),
             Self::Boot => None,
         }
     }
@@ -82,7 +97,7 @@ impl Start {
 
     /// What the hypervisor is told.
     pub(super) fn origin(&self, vm: &VmSpec) -> (Origin, Backing) {
-        if let Self::Thaw(template, process) = self {
+        if let Self::Thaw(template, process) | Self::ThawRehearsed(template, process) = self {
             let (process, version) = (process.clone(), template.record.hypervisor.clone());
             return (Origin::Frozen { process, version }, Backing::Anonymous);
         }
@@ -103,6 +118,8 @@ pub(super) fn boot(vm: &VmSpec) -> Origin {
 /// An image template that does not exist.
 pub(super) struct Wanted {
     key: String,
+    /// Whether the container shall wait in it.
+    prepared: bool,
     prepare: Prepare,
 }
 
@@ -126,6 +143,7 @@ impl Wanted {
                 image: image.clone(),
                 blank: blank.clone(),
                 prepare: serde_json::to_value(&self.prepare).map_err(|error| failed(error.into()))?,
+                prepared: self.prepared,
                 programs: Vec::new(),
             }),
         };
@@ -154,7 +172,7 @@ impl Disks<'_> {
         }
         let from = match start {
             Start::Thaw(template, _) | Start::ImageClone(template) => template.disk(),
-            Start::Clone(_) | Start::Boot => self.blank.to_owned(),
+            Start::ThawRehearsed(..) | Start::Clone(_) | Start::Boot => self.blank.to_owned(),
         };
         // Under its own name it is complete, whatever happens meanwhile.
         let scratch = self.writable.with_extension("new");

@@ -3,12 +3,14 @@
 //! ```text
 //! base:   boot ──► Hello ─────────────────────────────────────────────► Settle ──► save ──► digests, record, rename
 //! image:  copy the base's memory, clone ──► rehearsal, Prepare (image) ──► Settle ──► save, freeze ──► …
+//!         the same, not prepared:           rehearsal ───────────────────► Settle ──► save, freeze ──► …
 //! ```
 //!
 //! A base template never sees an image. Its disks are dummies larger than any disk: the guest's drivers are bound to
 //! them, and a clone's real disks take their places. An image template has mounted its image over an empty disk and
 //! holds an init process that waits for its orders; nothing in it comes from any container but the kind of container
-//! it is (`cofferdam_proto::Prepare`).
+//! it is (`cofferdam_proto::Prepare`). One that is not prepared serves containers of every kind, with disks of their own
+//! and bind mounts: it has only its rehearsal behind it, so it is of use only when it is frozen.
 //!
 //! **Freezing** is for the emulator: its worker process is written to disk whole, with everything that it has translated,
 //! and goes on as itself (`cofferdam_hypervisor::Vm::freeze`). It has [`super::rehearsal`] behind it.
@@ -117,10 +119,12 @@ async fn from_base(
         let freezes = hypervisor(order.vm.kvm).capabilities().freezes;
         if freezes {
             progress("rehearsing");
-            ready.rehearse(&prepare).await?;
+            ready.rehearse(&prepare, !image.prepared).await?;
         }
-        progress("preparing");
-        ready.task.ask(Request::Prepare(Box::new(prepare))).await?;
+        if image.prepared {
+            progress("preparing");
+            ready.task.ask(Request::Prepare(Box::new(prepare))).await?;
+        }
         let mut record = ready.save(order, scratch, progress, base.record.kernel.clone()).await?;
         if freezes {
             record.frozen = freeze(&*ready.worker.vm, scratch, progress).await;
@@ -129,6 +133,9 @@ async fn from_base(
     };
     let made = made.await;
     let mut record = guest.end_after(made).await?;
+    if !image.prepared {
+        std::fs::remove_file(scratch.disk()).map_err(failed)?;
+    }
     record.image = image.image.file_stem().map(|name| name.to_string_lossy().into_owned());
     Ok(record)
 }
@@ -222,10 +229,10 @@ impl Guest {
 
 impl Ready {
     /// Does once what every clone does first.
-    async fn rehearse(&self, prepare: &Prepare) -> Result<(), Error> {
+    async fn rehearse(&self, prepare: &Prepare, let_disk_go: bool) -> Result<(), Error> {
         let adopt = Adopt { clock_nanos: now(), seed: random_hex(64) };
         self.task.ask(Request::Adopt(adopt)).await?;
-        rehearsal::run(&self.task, prepare).await
+        rehearsal::run(&self.task, prepare, let_disk_go).await
     }
 
     async fn save(

@@ -78,6 +78,8 @@ pub(super) struct Worker {
     pub vm: Arc<dyn Vm>,
     cgroup: Cgroup,
     user: (String, u32),
+    /// The share port of a VM without shares: open, so that a VM which is frozen has it when it is thawed.
+    _share: Option<std::os::unix::net::UnixStream>,
     /// Whether its end is wanted.
     ending: AtomicBool,
     ended: tokio::sync::Mutex<bool>,
@@ -121,16 +123,19 @@ impl Worker {
                 return Err(Error::Hypervisor(error.to_string()));
             }
         };
+        let has_shares = !spec.shares.is_empty();
+        let (port, kept) = if has_shares { (Some(started.share), None) } else { (None, Some(started.share)) };
         let worker = Self {
             vm: started.vm,
             cgroup,
             user,
+            _share: kept,
             ending: AtomicBool::new(false),
             ended: tokio::sync::Mutex::new(false),
         };
         let connected = async {
-            if !spec.shares.is_empty() {
-                serve_shares(spec.oci_helper, spec.shares, spec.work, started.share.as_fd()).await?;
+            if let Some(port) = port {
+                serve_shares(spec.oci_helper, spec.shares, spec.work, port.as_fd()).await?;
             }
             let failed = |source| Error::Os { doing: "agent's port", source };
             started.agent.set_nonblocking(true).map_err(failed)?;
