@@ -138,11 +138,14 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
         if let Err(error) = started {
             tracing::warn!(%id, "cannot start a container again: {error}");
         }
-    } else if auto_remove
-        && was_running
-        && let Err(error) = remove::remove_container(&engine, &container, false, true).await
-    {
-        tracing::warn!(%id, "cannot remove a container that ended: {error}");
+    } else if auto_remove && was_running {
+        // In the background, too: its volumes go when all containers are known.
+        let shared = Arc::clone(&engine);
+        engine.containers.finish_removal(async move {
+            if let Err(error) = remove::remove_container(&shared, &container, false, true).await {
+                tracing::warn!(%id, "cannot remove a container that ended: {error}");
+            }
+        });
     }
 }
 
