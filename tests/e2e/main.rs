@@ -15,6 +15,7 @@ mod limits;
 mod listing;
 mod logs;
 mod network;
+mod networks;
 mod ports;
 mod run;
 mod security;
@@ -35,6 +36,7 @@ const TABLE: &[&[Test]] = &[
     logs::CASES,
     listing::CASES,
     network::CASES,
+    networks::CASES,
     ports::CASES,
     security::CASES,
     limits::CASES,

@@ -4,8 +4,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
     attach, completion, cp, create, df, diff, events, exec, export, history, image_prune, images, import,
-    info, inspect, install, lifecycle, load, logs, port, prune, ps, pull, rmi, run, start, system_prune, tag,
-    template, top, version, volume, wait,
+    info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start,
+    system_prune, tag, template, top, version, volume, wait,
 };
 use crate::doctor;
 
@@ -69,6 +69,9 @@ pub enum Command {
     /// Manage the engine
     #[command(name = "system", subcommand)]
     SystemGroup(SystemGroup),
+    /// Manage networks
+    #[command(subcommand)]
+    Network(NetworkGroup),
     /// Manage the saved VMs that hyperv containers start from
     #[command(subcommand)]
     Template(TemplateGroup),
@@ -178,6 +181,27 @@ pub enum ImageGroup {
     Prune(image_prune::Arguments),
     /// Make a built-in image that needs no registry: nanoserver, windowsservercore
     Install(install::Arguments),
+}
+
+/// `network …`
+#[derive(Debug, Subcommand)]
+pub enum NetworkGroup {
+    /// Create a network
+    Create(network::Create),
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls(network::List),
+    /// Show everything about one or more networks
+    Inspect(inspect::NetworkArguments),
+    /// Remove one or more networks
+    #[command(visible_alias = "remove")]
+    Rm(network::Remove),
+    /// Remove all unused networks
+    Prune(network::Prune),
+    /// Connect a container to a network
+    Connect(network::Connect),
+    /// Disconnect a container from a network
+    Disconnect(network::Disconnect),
 }
 
 /// `template …`

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::containers::Containers;
 use crate::events::EventBus;
 use crate::network::DefaultNetwork;
+use crate::networks::Networks;
 use crate::paths::Paths;
 use crate::pieces::Pieces;
 use crate::ports::Ports;
@@ -39,6 +40,8 @@ pub struct Engine {
     pub containers: Containers,
     /// The default network.
     pub network: DefaultNetwork,
+    /// Users' networks.
+    pub networks: Networks,
     /// Ports of the host that containers have published.
     pub ports: Ports,
     /// What the `hyperv` level has here.

@@ -130,6 +130,9 @@ impl From<cofferdam_store::StoreError> for ApiError {
                 "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to \
                  remove (or rename) that container to be able to reuse that name."
             )),
+            StoreError::NetworkNameInUse(_) => Self::conflict(chain(&error)),
+            StoreError::NoNetwork(_) => Self::not_found(chain(&error)),
+            StoreError::AddressInUse { .. } => Self::forbidden(chain(&error)),
             StoreError::NotFound(id) => Self::not_found(format!("No such container: {id}")),
             _ => Self::internal(chain(&error)),
         }

@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod lock;
 mod network;
+mod networks;
 mod notify;
 mod paths;
 mod pieces;

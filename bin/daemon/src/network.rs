@@ -18,7 +18,7 @@ pub const NAME: &str = "bridge";
 const SUBNET: &str = "bridge-subnet";
 
 /// Held while a subnet is chosen and taken, so that daemons that start together choose different ones.
-const LOCK: &str = "/run/cofferdam-network.lock";
+pub const LOCK: &str = "/run/cofferdam-network.lock";
 
 /// Ethernet's.
 const MTU: u32 = 1500;
@@ -63,7 +63,13 @@ impl Bridge {
         // A gateway at the subnet's end leaves what is below it.
         let (first, last) =
             if first <= last { (first, last) } else { (network + 1, u32::from(self.gateway) - 1) };
-        AddressPool { network: NAME.to_owned(), first: first.into(), last: last.into() }
+        AddressPool {
+            network: NAME.to_owned(),
+            on_record: false,
+            first: first.into(),
+            last: last.into(),
+            excluded: Vec::new(),
+        }
     }
 
     fn mask(&self) -> u32 {

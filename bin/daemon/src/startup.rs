@@ -22,6 +22,7 @@ use crate::error::chain;
 use crate::events::EventBus;
 use crate::lock::{DirectoryLock, PidFile};
 use crate::network::DefaultNetwork;
+use crate::networks::{self, Networks};
 use crate::notify::notify;
 use crate::paths::Paths;
 use crate::pieces::Pieces;
@@ -76,6 +77,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         listeners.push(listener);
     }
     let engine = tokio::task::spawn_blocking(|| open(config)).await??;
+    networks::listen(&engine).await;
     containers::recover(&engine).await;
     templates::prepare(&engine);
     let router = crate::routes::router(Arc::clone(&engine));
@@ -114,6 +116,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
     if !network.warning.is_empty() {
         tracing::warn!("{}", network.warning);
     }
+    let networks = Networks::open(&config.instance, &store)?;
     let pieces = Pieces::find(config.guest.as_deref());
     Ok(Arc::new(Engine {
         id: engine_id(&store)?,
@@ -129,12 +132,14 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
         images,
         volumes,
         network,
+        networks,
         pieces,
     }))
 }
 
 /// What the host need not keep when no container runs.
 fn clear_host(engine: &Engine) {
+    engine.networks.tear_down();
     engine.network.tear_down();
     let parent = engine.instance.cgroup_parent();
     if let Err(error) = Cgroup::named(&parent).and_then(|cgroup| cgroup.delete()) {

@@ -35,6 +35,7 @@ mod hijack;
 mod host;
 mod images;
 mod lines;
+mod networks;
 mod query;
 mod select;
 mod system;

@@ -1,9 +1,9 @@
-//! The daemon itself: version, info, events, disk usage; and the lists of networks.
+//! The daemon itself: version, info, events, disk usage.
 
-use cofferdam_api::models::{EventMessage, Network};
+use cofferdam_api::models::EventMessage;
 use cofferdam_api::{Filters, Info, Version};
 
-use crate::query::{Query, segment};
+use crate::query::Query;
 use crate::{Client, ClientError, Document, JsonLines};
 
 /// Which events.
@@ -49,15 +49,5 @@ impl Client {
     /// What takes how much space, by kind (as since API 1.52).
     pub async fn disk_usage(&self) -> Result<Document<serde_json::Value>, ClientError> {
         self.get("/system/df").document().await
-    }
-
-    /// The networks.
-    pub async fn list_networks(&self, filters: &Filters) -> Result<Vec<Network>, ClientError> {
-        self.get("/networks").query(&Query::new().filters(filters)).answer().await
-    }
-
-    /// Everything about a network.
-    pub async fn inspect_network(&self, name: &str) -> Result<Document<Network>, ClientError> {
-        self.get(&format!("/networks/{}", segment(name))).document().await
     }
 }

@@ -149,6 +149,9 @@ pub struct BridgeNetwork {
     pub gateway: std::net::Ipv4Addr,
     /// The interface's MTU.
     pub mtu: u32,
+    /// Whether it is kept from the other containers on the bridge.
+    #[serde(default)]
+    pub isolated: bool,
 }
 
 /// The utility VM.

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::address::parse_mac;
 use crate::link::{address_message, set_up};
 use crate::netlink::{Link, Request, Rtnl};
+use crate::user_network::{Policy, rules};
 use crate::{NetError, Published, Subnet, mac_for, nat};
 
 /// A bridge with outbound NAT.
@@ -34,6 +35,28 @@ pub struct BridgeConfig {
 /// An error for which [`NetError::bridge_is_up`] holds means that only the latter failed: containers reach each
 /// other and the host, but nothing beyond.
 pub fn ensure_bridge(config: &BridgeConfig) -> Result<(), NetError> {
+    bring_up(config)?;
+    nat::enable_forwarding()?;
+    nat::install(&config.nft_table, &config.name, subnet_of(config)?, &config.published)?;
+    nat::route_loopback(&config.name)
+}
+
+/// The same for a network of a user's: its table has the network's rules only, and its containers' published ports are
+/// in the default network's. It is complete or not there at all.
+pub fn ensure_network(config: &BridgeConfig, policy: Policy) -> Result<(), NetError> {
+    let complete = || {
+        bring_up(config)?;
+        nat::enable_forwarding()?;
+        nat::run_nft(&rules(&config.nft_table, &config.name, subnet_of(config)?, policy))?;
+        nat::route_loopback(&config.name)
+    };
+    complete().inspect_err(|_| {
+        let _ = remove_bridge(&config.name, &config.nft_table);
+    })
+}
+
+/// The interface itself.
+fn bring_up(config: &BridgeConfig) -> Result<(), NetError> {
     let mut rtnl = Rtnl::open()?;
     let index = match find_bridge(&mut rtnl, &config.name)? {
         Some(link) => link.index,
@@ -60,20 +83,29 @@ pub fn ensure_bridge(config: &BridgeConfig) -> Result<(), NetError> {
     requests.push(Request::new(RouteNetlinkMessage::SetLink(up), 0, doing.as_str()));
     rtnl.send(requests)?;
 
-    nat::enable_forwarding()?;
-    let subnet = Subnet::new(config.gateway, config.prefix)
-        .map_err(|error| NetError::NftRefused(error.to_string()))?;
-    nat::install(&config.nft_table, &config.name, subnet, &config.published)?;
-    nat::route_loopback(&config.name)
+    Ok(())
+}
+
+fn subnet_of(config: &BridgeConfig) -> Result<Subnet, NetError> {
+    Subnet::new(config.gateway, config.prefix).map_err(|error| NetError::NftRefused(error.to_string()))
 }
 
 /// Removes the bridge and its table. What is not there is no error.
 pub fn remove_bridge(name: &str, nft_table: &str) -> Result<(), NetError> {
     let mut rtnl = Rtnl::open()?;
+    // A table whose bridge is gone would be found by nobody, so the bridge goes last.
+    let removed = nat::remove(nft_table);
     if find_bridge(&mut rtnl, name)?.is_some() {
         delete(&mut rtnl, name)?;
     }
-    nat::remove(nft_table)
+    removed
+}
+
+/// The bridges whose names start with `prefix`. The caller knows which of them belong to networks.
+pub fn bridges(prefix: &str) -> Result<Vec<String>, NetError> {
+    let links = Rtnl::open()?.links()?;
+    let ours = links.into_iter().filter(|link| link.kind == "bridge" && link.name.starts_with(prefix));
+    Ok(ours.map(|link| link.name).collect())
 }
 
 /// The host ends of veth pairs whose names start with `prefix`: those of containers that live, and those that a

@@ -7,7 +7,8 @@ use cofferdam_model::BridgeNetwork;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags,
+    LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -46,7 +47,7 @@ impl HostLink {
             let doing = format!("create interface {} on bridge {}", network.host_interface, network.bridge);
             Ok(Request::new(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, doing))
         };
-        match self.0.send(vec![request()?]) {
+        let made = match self.0.send(vec![request()?]) {
             // The kernel takes a namespace apart some time after its last process: this is our own former link.
             Err(error) if error.is(Errno::EXIST) => {
                 match self.0.find_link(&network.host_interface)? {
@@ -57,7 +58,22 @@ impl HostLink {
                 self.0.send(vec![request()?])
             }
             result => result,
-        }
+        };
+        made?;
+        if network.isolated { self.isolate(&network.host_interface) } else { Ok(()) }
+    }
+
+    /// Keeps a port of a bridge from the others that are kept so; the other end is not up yet.
+    fn isolate(&mut self, host_interface: &str) -> Result<(), NetError> {
+        let mut message = LinkMessage::default();
+        message.header.index = self.0.index_of(host_interface)?;
+        message.attributes = vec![LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+        ])];
+        // Not SetLink: only this kind of request takes a port's data.
+        let doing = format!("isolate interface {host_interface}");
+        self.0.send(vec![Request::new(RouteNetlinkMessage::NewLink(message), 0, doing)])
     }
 }
 

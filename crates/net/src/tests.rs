@@ -79,6 +79,7 @@ fn network(number: u8) -> BridgeNetwork {
         prefix: 16,
         gateway: Ipv4Addr::new(172, 30, 0, 1),
         mtu: 1500,
+        isolated: false,
     }
 }
 
@@ -208,6 +209,7 @@ fn outbound_traffic_wears_the_hosts_address() {
             // It never answers: whatever is not masqueraded is lost.
             gateway: Ipv4Addr::new(198, 51, 100, 254),
             mtu: 1500,
+            isolated: false,
         };
         let table = "cofferdam_uplink".to_owned();
         let config = BridgeConfig {

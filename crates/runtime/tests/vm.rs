@@ -518,6 +518,7 @@ async fn the_card_is_connected(host: &Host) {
         prefix: 24,
         gateway: [10, 9, 8, 1].into(),
         mtu: 1400,
+        isolated: false,
     });
     let script = "ip addr show eth0; ip route; ping -c 2 -W 5 10.9.8.1";
     let asked = spec(&["sh", "-c", script], false, &[]);

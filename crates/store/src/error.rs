@@ -35,6 +35,26 @@ pub enum StoreError {
     /// Every address of the network is leased.
     #[error("no free address left in network {0:?}")]
     AddressesExhausted(String),
+    /// Another container has the address.
+    #[error("Address already in use: container {holder} has {address}")]
+    AddressInUse {
+        /// The address.
+        address: std::net::Ipv4Addr,
+        /// The ID of the container that has it.
+        holder: String,
+    },
+    /// Another network has the name.
+    #[error("network with name {0} already exists")]
+    NetworkNameInUse(String),
+    /// No such network (any more).
+    #[error("network {0} not found")]
+    NoNetwork(String),
+    /// Containers have addresses of the network.
+    #[error("the network has active endpoints")]
+    NetworkInUse(
+        /// The containers' IDs.
+        Vec<String>,
+    ),
     /// Every user id of this daemon is leased.
     #[error("no free user id left for VM worker processes")]
     UidsExhausted,

@@ -11,12 +11,16 @@ use crate::{Store, StoreError};
 /// A network's addresses for containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressPool {
-    /// The network's name.
+    /// The network's ID; the default network's name.
     pub network: String,
+    /// Whether the network is a user's and has to be on record.
+    pub on_record: bool,
     /// The first address that a container may have.
     pub first: Ipv4Addr,
     /// The last.
     pub last: Ipv4Addr,
+    /// Addresses among them that are others' (the gateway's, say).
+    pub excluded: Vec<Ipv4Addr>,
 }
 
 /// User ids for VM worker processes: `first..first + count`.
@@ -35,6 +39,8 @@ pub struct Wanted<'a> {
     pub address: Option<&'a AddressPool>,
     /// A particular address of that pool, when it is free; else any. A restarted container keeps its own so.
     pub preferred: Option<Ipv4Addr>,
+    /// This address of the network and no other, inside the pool or not.
+    pub fixed: Option<Ipv4Addr>,
     /// A user id from this pool.
     pub uid: Option<UidPool>,
 }
@@ -62,7 +68,10 @@ impl Store {
         release(&transaction, id)?;
         let mut leases = Leases::default();
         if let Some(pool) = wanted.address {
-            leases.address = Some(lease_address(&transaction, id, pool, wanted.preferred)?);
+            leases.address = Some(match wanted.fixed {
+                Some(address) => lease_fixed(&transaction, id, pool, address)?,
+                None => lease_address(&transaction, id, pool, wanted.preferred)?,
+            });
         }
         if let Some(pool) = wanted.uid {
             leases.uid = Some(lease_uid(&transaction, id, pool)?);
@@ -95,27 +104,67 @@ fn lease_address(
     pool: &AddressPool,
     preferred: Option<Ipv4Addr>,
 ) -> Result<Ipv4Addr, StoreError> {
+    require(connection, pool)?;
     let (first, last) = (u32::from(pool.first), u32::from(pool.last));
+    let excluded: Vec<String> = pool.excluded.iter().map(|address| u32::from(*address).to_string()).collect();
+    let excluded = format!("[{}]", excluded.join(","));
     let preferred = preferred.map(u32::from).filter(|address| (first..=last).contains(address));
-    // Free addresses start at the pool's beginning or right behind a leased one.
+    // Free addresses start at the pool's beginning or right behind one that is not free.
     let free: Option<u32> = connection
         .prepare_cached(
             "SELECT candidate FROM (
                  SELECT ?4 AS candidate, 0 AS rank WHERE ?4 IS NOT NULL
                  UNION ALL SELECT ?2, 1
                  UNION ALL SELECT address + 1, 1 FROM address_lease WHERE network = ?1
+                 UNION ALL SELECT value + 1, 1 FROM json_each(?5)
              )
              WHERE candidate BETWEEN ?2 AND ?3
                AND candidate NOT IN (SELECT address FROM address_lease WHERE network = ?1)
+               AND candidate NOT IN (SELECT value FROM json_each(?5))
              ORDER BY rank, candidate LIMIT 1",
         )?
-        .query_row(params![pool.network, first, last, preferred], |row| row.get(0))
+        .query_row(params![pool.network, first, last, preferred, excluded], |row| row.get(0))
         .optional()?;
     let address = free.ok_or_else(|| StoreError::AddressesExhausted(pool.network.clone()))?;
+    insert(connection, id, &pool.network, address.into())
+}
+
+fn lease_fixed(
+    connection: &Connection,
+    id: &ContainerId,
+    pool: &AddressPool,
+    address: Ipv4Addr,
+) -> Result<Ipv4Addr, StoreError> {
+    require(connection, pool)?;
+    let holder: Option<String> = connection
+        .prepare_cached("SELECT container FROM address_lease WHERE network = ?1 AND address = ?2")?
+        .query_row(params![pool.network, u32::from(address)], |row| row.get(0))
+        .optional()?;
+    match holder {
+        Some(holder) => Err(StoreError::AddressInUse { address, holder }),
+        None => insert(connection, id, &pool.network, address),
+    }
+}
+
+fn insert(
+    connection: &Connection,
+    id: &ContainerId,
+    network: &str,
+    address: Ipv4Addr,
+) -> Result<Ipv4Addr, StoreError> {
     connection
         .prepare_cached("INSERT INTO address_lease (network, address, container) VALUES (?1, ?2, ?3)")?
-        .execute(params![pool.network, address, id.as_str()])?;
-    Ok(Ipv4Addr::from(address))
+        .execute(params![network, u32::from(address), id.as_str()])?;
+    Ok(address)
+}
+
+/// A network that is being removed gives no address any more.
+fn require(connection: &Connection, pool: &AddressPool) -> Result<(), StoreError> {
+    let there = !pool.on_record
+        || connection
+            .prepare_cached("SELECT 1 FROM network WHERE id = ?1")?
+            .exists([pool.network.as_str()])?;
+    if there { Ok(()) } else { Err(StoreError::NoNetwork(pool.network.clone())) }
 }
 
 fn lease_uid(connection: &Connection, id: &ContainerId, pool: UidPool) -> Result<u32, StoreError> {

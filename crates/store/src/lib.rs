@@ -1,4 +1,5 @@
-//! The daemon's records in one SQLite database: containers, the addresses and user ids they hold, and settings.
+//! The daemon's records in one SQLite database: containers, the addresses and user ids they hold, networks,
+//! and settings.
 //!
 //! Specifications and states are opaque JSON here; their meaning is the daemon's. What this crate promises:
 //!
@@ -14,6 +15,7 @@
 mod containers;
 mod error;
 mod leases;
+mod networks;
 mod schema;
 mod settings;
 
@@ -25,6 +27,7 @@ use rusqlite::{Connection, OpenFlags};
 pub use containers::{ContainerRow, NewContainer};
 pub use error::StoreError;
 pub use leases::{AddressPool, Leases, UidPool, Wanted};
+pub use networks::NetworkRow;
 
 /// The open database. One connection behind a lock: every call is a few dozen microseconds of work on a local file.
 #[derive(Debug)]

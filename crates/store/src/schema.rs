@@ -5,7 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::StoreError;
 
 /// One step each; never change one that was released, append another. `user_version` counts the steps taken.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE container (
         id      TEXT PRIMARY KEY,
         name    TEXT NOT NULL UNIQUE,
@@ -31,7 +32,16 @@ const MIGRATIONS: &[&str] = &["
         key   TEXT PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE network (
+        id      TEXT PRIMARY KEY,
+        name    TEXT NOT NULL UNIQUE,
+        created INTEGER NOT NULL,
+        spec    TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Brings the database to the newest version.
 pub(crate) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -16,8 +16,10 @@ fn add(store: &Store, name: &str) -> Result<ContainerId, StoreError> {
 fn pool(last: u8) -> AddressPool {
     AddressPool {
         network: "bridge".to_owned(),
+        on_record: false,
         first: Ipv4Addr::new(172, 30, 0, 2),
         last: Ipv4Addr::new(172, 30, 0, last),
+        excluded: Vec::new(),
     }
 }
 
@@ -27,7 +29,7 @@ fn address(
     pool: &AddressPool,
     preferred: Option<Ipv4Addr>,
 ) -> Result<u8, StoreError> {
-    let wanted = Wanted { address: Some(pool), preferred, uid: None };
+    let wanted = Wanted { address: Some(pool), preferred, ..Wanted::default() };
     let leases = store.begin_start(id, wanted, |_| "\"starting\"".to_owned())?;
     Ok(leases.address.unwrap().octets()[3])
 }
@@ -109,4 +111,41 @@ fn records_survive_and_a_newer_schema_is_refused() {
     }
     assert!(matches!(Store::open(&path), Err(StoreError::TooNew { found: 99, .. })));
     std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[test]
+fn a_network_goes_when_nobody_has_an_address_in_it() {
+    let store = Store::in_memory().unwrap();
+    let row = |id: &str, name: &str| NetworkRow {
+        id: id.to_owned(),
+        name: name.to_owned(),
+        created: 1,
+        spec: "{}".to_owned(),
+    };
+    store.insert_network(&row("n1", "Virtual Switch")).unwrap();
+    let again = store.insert_network(&row("n2", "Virtual Switch"));
+    assert!(matches!(again, Err(StoreError::NetworkNameInUse(name)) if name == "Virtual Switch"));
+
+    let excluded = vec![Ipv4Addr::new(172, 30, 0, 2), Ipv4Addr::new(172, 30, 0, 4)];
+    let pool = AddressPool { network: "n1".to_owned(), on_record: true, excluded, ..pool(6) };
+    let ids: Vec<_> = ["a", "b", "c"].iter().map(|name| add(&store, name).unwrap()).collect();
+    assert_eq!(address(&store, &ids[0], &pool, None).unwrap(), 3);
+    assert_eq!(address(&store, &ids[1], &pool, Some(Ipv4Addr::new(172, 30, 0, 4))).unwrap(), 5);
+    let fixed = |id, last| {
+        let fixed = Some(Ipv4Addr::new(172, 30, 0, last));
+        let wanted = Wanted { address: Some(&pool), fixed, ..Wanted::default() };
+        store.begin_start(id, wanted, |_| "{}".to_owned())
+    };
+    assert!(matches!(fixed(&ids[2], 3), Err(StoreError::AddressInUse { .. })));
+    assert_eq!(fixed(&ids[2], 77).unwrap().address, Some(Ipv4Addr::new(172, 30, 0, 77)));
+
+    let Err(StoreError::NetworkInUse(holders)) = store.remove_network("n1") else { panic!("removed") };
+    assert_eq!(holders.len(), 3);
+    for id in &ids {
+        store.set_stopped(id, "{}").unwrap();
+    }
+    store.remove_network("n1").unwrap();
+    assert!(matches!(store.remove_network("n1"), Err(StoreError::NoNetwork(_))));
+    assert!(matches!(address(&store, &ids[0], &pool, None), Err(StoreError::NoNetwork(_))));
+    assert_eq!(store.networks().unwrap(), []);
 }

@@ -52,6 +52,23 @@ pub struct ContainerArguments {
     names: Vec<String>,
 }
 
+/// Arguments of `network inspect`.
+#[derive(Debug, Args)]
+pub struct NetworkArguments {
+    /// Format output: json, or a Go template
+    #[arg(short, long)]
+    format: Option<String>,
+    #[arg(required = true, value_name = "NETWORK")]
+    names: Vec<String>,
+}
+
+impl NetworkArguments {
+    /// Shows everything about networks.
+    pub async fn run(&self, session: &Session) -> Outcome {
+        inspect(session, &self.names, self.format.as_deref(), false, Some(Kind::Network)).await
+    }
+}
+
 /// Arguments of `image inspect`.
 #[derive(Debug, Args)]
 pub struct ImageArguments {

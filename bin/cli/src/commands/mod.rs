@@ -21,6 +21,7 @@ pub mod install;
 pub mod lifecycle;
 pub mod load;
 pub mod logs;
+pub mod network;
 mod options;
 pub mod port;
 pub mod prune;
@@ -38,8 +39,8 @@ pub mod volume;
 pub mod wait;
 
 use crate::args::{
-    Cli, Command, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, SystemGroup, SystemVerb,
-    TemplateGroup, VolumeGroup,
+    Cli, Command, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, NetworkGroup, SystemGroup,
+    SystemVerb, TemplateGroup, VolumeGroup,
 };
 use crate::session::Session;
 use crate::{doctor, report};
@@ -107,6 +108,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::SystemGroup(SystemGroup::Verb(verb)) => system(verb, session).await,
         Command::SystemGroup(SystemGroup::Df(arguments)) => arguments.run(session).await,
         Command::SystemGroup(SystemGroup::Prune(arguments)) => arguments.run(session).await,
+        Command::Network(group) => network(group, session).await,
         Command::Template(TemplateGroup::Ls(arguments)) => arguments.run(session).await,
         Command::Template(TemplateGroup::Rm(arguments)) => arguments.run(session).await,
         Command::Template(TemplateGroup::Build(arguments)) => arguments.run(session).await,
@@ -153,6 +155,18 @@ async fn image(verb: ImageVerb, session: &Session) -> Outcome {
         ImageVerb::Import(arguments) => arguments.run(session).await,
         ImageVerb::Tag(arguments) => arguments.run(session).await,
         ImageVerb::History(arguments) => arguments.run(session).await,
+    }
+}
+
+async fn network(group: NetworkGroup, session: &Session) -> Outcome {
+    match group {
+        NetworkGroup::Create(arguments) => arguments.run(session).await,
+        NetworkGroup::Ls(arguments) => arguments.run(session).await,
+        NetworkGroup::Inspect(arguments) => arguments.run(session).await,
+        NetworkGroup::Rm(arguments) => arguments.run(session).await,
+        NetworkGroup::Prune(arguments) => arguments.run(session).await,
+        NetworkGroup::Connect(arguments) => arguments.run(session).await,
+        NetworkGroup::Disconnect(arguments) => arguments.run(session).await,
     }
 }
 

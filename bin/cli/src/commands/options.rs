@@ -128,7 +128,7 @@ pub struct Options {
     #[arg(long, value_name = "NAME=VALUE")]
     pub log_opt: Vec<String>,
 
-    /// Connect a container to a network (bridge, none, host)
+    /// Connect a container to a network (bridge, none, host, or one made by network create)
     #[arg(long, alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub network: Option<String>,
     /// Add a network-scoped alias for the container

@@ -5,6 +5,7 @@ use cofferdam_client::Filters;
 
 use super::Outcome;
 use super::image_prune::show_images;
+use super::network::show_networks;
 use super::prune::{confirm, reclaimed, show_containers};
 use super::volume::show_volumes;
 use crate::session::Session;
@@ -28,7 +29,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Removes stopped containers, then images that nothing uses any more.
+    /// Removes stopped containers and networks without any, then images that nothing uses any more.
     pub async fn run(&self, session: &Session) -> Outcome {
         let filters: Filters = values::filters(&self.filter);
         let images = match self.all {
@@ -39,8 +40,10 @@ impl Arguments {
             true => "  - all anonymous volumes not used by at least one container\n",
             false => "",
         };
-        let warning =
-            format!("WARNING! This will remove:\n  - all stopped containers\n{volumes}  - {images}\n");
+        let warning = format!(
+            "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one \
+             container\n{volumes}  - {images}\n"
+        );
         if !self.force && !confirm(&warning)? {
             return Ok(0);
         }
@@ -52,6 +55,7 @@ impl Arguments {
             show_volumes(&volumes.volumes_deleted.unwrap_or_default())?;
             space = space.saturating_add(volumes.space_reclaimed.unwrap_or(0));
         }
+        show_networks(&session.client.prune_networks(&filters).await?.networks_deleted.unwrap_or_default())?;
         let mut of_images = filters;
         of_images.add("dangling", if self.all { "false" } else { "true" });
         let images = session.client.prune_images(&of_images).await?;

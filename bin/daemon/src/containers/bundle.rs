@@ -22,6 +22,7 @@ use super::spec::{self, EtcFiles, HostFacts};
 use super::{Container, users, volumes};
 use crate::engine::Engine;
 use crate::error::{ApiError, ApiResult, chain};
+use crate::networks;
 
 /// The directories of a container's own data.
 pub struct DataDirs {
@@ -241,7 +242,12 @@ fn write_etc(engine: &Engine, record: &Record, dirs: &DataDirs, address: Option<
     };
     write_readable(&etc.hostname, &etc_files::hostname(&record.config.hostname))?;
     write_readable(&etc.hosts, &hosts)?;
-    write_readable(&etc.resolv_conf, &etc_files::resolv_conf(&host_file("/etc/resolv.conf"), dns, isolated))
+    let resolver = networks::resolver(engine, record).map(|address| address.to_string());
+    let resolv_conf = match &resolver {
+        Some(resolver) => etc_files::resolv_conf_of_network(&host_file("/etc/resolv.conf"), dns, resolver),
+        None => etc_files::resolv_conf(&host_file("/etc/resolv.conf"), dns, isolated),
+    };
+    write_readable(&etc.resolv_conf, &resolv_conf)
 }
 
 fn write_readable(path: &Path, text: &str) -> io::Result<()> {

@@ -399,6 +399,10 @@ pub struct Endpoint {
     /// A wished address.
     #[serde(rename = "IPAMConfig")]
     pub ipam_config: Map<String, Value>,
+    /// Further names in the network.
+    pub aliases: Vec<String>,
+    /// Legacy links.
+    pub links: Vec<String>,
 }
 
 /// The body of `POST /containers/create`.

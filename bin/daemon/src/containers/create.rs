@@ -16,7 +16,7 @@ use super::spec::{capabilities, devices, process::Security};
 use super::{Container, claim_volumes, etc_files, image, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
-use crate::ports;
+use crate::{networks, ports};
 
 /// Docker's smallest memory limit.
 const LEAST_MEMORY: i64 = 6 << 20;
@@ -136,18 +136,7 @@ fn check(
     check_host(&mut host_config, isolation, warnings)?;
     check_unsupported(&config, &host_config, warnings)?;
 
-    for (network, endpoint) in &networking_config.endpoints_config {
-        if !["bridge", "default", "none", "host"].contains(&network.as_str()) {
-            // Not 404: clients read that as a missing image when they create a container, and pull it.
-            return Err(ApiError::bad_request(format!("network {network} not found")));
-        }
-        let pinned = |key: &str| endpoint.ipam_config.get(key).is_some_and(|value| value != "");
-        if pinned("IPv4Address") || pinned("IPv6Address") {
-            return Err(ApiError::bad_request(
-                "user specified IP address is supported on user defined networks only",
-            ));
-        }
-    }
+    let endpoint = networks::resolve(engine, &host_config, &networking_config)?;
     let mac = networking_config.endpoints_config.values().map(|endpoint| endpoint.mac_address.as_str());
     let mac =
         mac.chain([config.mac_address.as_str()]).find(|mac| !mac.is_empty()).map(check_mac).transpose()?;
@@ -186,6 +175,7 @@ fn check(
         host: host_config,
         mounts,
         mac,
+        endpoint,
     })
 }
 
@@ -293,8 +283,8 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
                 "the networks issue",
             ));
         }
-        // Not 404, as above.
-        other => return Err(ApiError::bad_request(format!("network {other} not found"))),
+        // A user's, which `networks::resolve` finds.
+        _ => {}
     }
     if isolation == Isolation::Hyperv {
         let shared = [("pid", &host.pid_mode), ("ipc", &host.ipc_mode), ("uts", &host.uts_mode)];
@@ -511,7 +501,6 @@ mod tests {
             (serde_json::json!({"SecurityOpt": ["seccomp={"]}), "decoding seccomp profile"),
             (serde_json::json!({"Ulimits": [{"Name": "x"}]}), "invalid ulimit type: x"),
             (serde_json::json!({"LogConfig": {"Type": "syslog"}}), "no log driver named 'syslog'"),
-            (serde_json::json!({"NetworkMode": "web"}), "network web not found"),
             (serde_json::json!({"PidMode": "x"}), "invalid PID mode: x"),
             (serde_json::json!({"ExtraHosts": ["x"]}), "invalid add-host"),
             (

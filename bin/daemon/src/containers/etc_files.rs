@@ -100,6 +100,18 @@ pub fn resolv_conf(host: &str, dns: Dns<'_>, isolated: bool) -> String {
     text
 }
 
+/// The same in a network of a user's: everything is asked of the network's resolver, which forwards to `dns.servers`
+/// itself. A name without a dot is a container's before it is anything else.
+#[must_use]
+pub fn resolv_conf_of_network(host: &str, dns: Dns<'_>, resolver: &str) -> String {
+    let mut options: Vec<String> = dns.options.to_vec();
+    if !options.iter().any(|option| option.starts_with("ndots:")) {
+        options.push("ndots:0".to_owned());
+    }
+    let servers = [resolver.to_owned()];
+    resolv_conf(host, Dns { servers: &servers, search: dns.search, options: &options }, false)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,5 +150,7 @@ mod tests {
         let given = (["9.9.9.9".to_owned()], [".".to_owned()]);
         let dns = Dns { servers: &given.0, search: &given.1, options: &[] };
         assert_eq!(resolv_conf(host, dns, true), "nameserver 9.9.9.9\noptions edns0\n");
+        let text = resolv_conf_of_network(host, Dns::default(), "172.30.0.1");
+        assert_eq!(text, "nameserver 172.30.0.1\nsearch lan\noptions ndots:0\n");
     }
 }

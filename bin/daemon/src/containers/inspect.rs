@@ -14,7 +14,7 @@ use super::record::{Record, Status};
 use super::spec::mounts::anonymous_source;
 use super::{Container, exec};
 use crate::engine::Engine;
-use crate::{network, ports};
+use crate::{network, networks, ports};
 
 /// Go's zero time: never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -30,7 +30,8 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
         text(&container.log_path(engine))
     };
     let execs = exec::ids(container);
-    let bridge = status.network.as_ref().filter(|_| status.state.is_live());
+    // These fields are the default network's.
+    let bridge = status.network.as_ref().filter(|_| status.state.is_live() && record.endpoint.is_none());
     let mut json = json!({
         "Id": container.id,
         "Created": record.created.to_string(),
@@ -72,7 +73,7 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
             "IPPrefixLen": bridge.map_or(0, |bridge| bridge.prefix),
             "IPv6Gateway": "",
             "MacAddress": bridge.map_or(String::new(), |bridge| bridge.mac.clone()),
-            "Networks": networks(engine, &record, &status),
+            "Networks": networks(engine, container, &record, &status),
         },
         "Cofferdam": ContainerExtension { isolation: record.isolation, vm: status.vm.clone() },
     });
@@ -116,22 +117,24 @@ pub(super) fn endpoint_id(container: &Container) -> String {
 }
 
 /// The networks a container is in, by name.
-pub(super) fn networks(engine: &Engine, record: &Record, status: &Status) -> Value {
+pub(super) fn networks(engine: &Engine, container: &Container, record: &Record, status: &Status) -> Value {
     let name = record.network();
     let bridge = status.network.as_ref().filter(|_| status.state.is_live());
-    let id = if name == network::NAME {
-        engine.network.id.clone()
-    } else {
-        hex::encode(Sha256::digest(format!("cofferdam network {name} of {}", engine.instance)))
+    let id = match &record.endpoint {
+        Some(endpoint) => endpoint.network.clone(),
+        None if name == network::NAME => engine.network.id.clone(),
+        None => hex::encode(Sha256::digest(format!("cofferdam network {name} of {}", engine.instance))),
     };
+    let endpoint = record.endpoint.as_ref();
+    let pinned = endpoint.and_then(|endpoint| endpoint.address);
     let endpoint = json!({
-        "IPAMConfig": null,
+        "IPAMConfig": pinned.map_or(Value::Null, |address| json!({ "IPv4Address": address })),
         "Links": null,
-        "Aliases": null,
+        "Aliases": endpoint.map_or(Value::Null, |endpoint| json!(endpoint.aliases)),
         "DriverOpts": null,
         "GwPriority": 0,
         "NetworkID": id,
-        "EndpointID": "",
+        "EndpointID": bridge.map_or(String::new(), |_| endpoint_id(container)),
         "Gateway": bridge.map_or(String::new(), |bridge| bridge.gateway.to_string()),
         "IPAddress": bridge.map_or(String::new(), |bridge| bridge.address.to_string()),
         "IPPrefixLen": bridge.map_or(0, |bridge| bridge.prefix),
@@ -139,7 +142,7 @@ pub(super) fn networks(engine: &Engine, record: &Record, status: &Status) -> Val
         "IPv6Gateway": "",
         "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0,
-        "DNSNames": null,
+        "DNSNames": endpoint.map_or(Value::Null, |_| json!(networks::names_of(container))),
     });
     json!({ name: endpoint })
 }

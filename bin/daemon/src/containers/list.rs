@@ -7,10 +7,11 @@ use cofferdam_model::{Isolation, Protocol, decimal};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::record::Record;
 use super::{Container, inspect};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
-use crate::ports;
+use crate::{network, ports};
 
 const KNOWN: [&str; 16] = [
     "ancestor",
@@ -98,7 +99,7 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
             && (exits.is_empty()
                 || (status.finished.is_some() && !status.is_running() && exits.contains(&status.exit_code)))
             && (levels.is_empty() || levels.contains(&record.isolation))
-            && filters.any("network", |wanted| wanted == record.network() || wanted == engine.network.id)
+            && filters.any("network", |wanted| in_network(engine, &record, wanted))
             && filters.any("volume", |wanted| {
                 record.mounts.iter().any(|mount| {
                     mount.name == wanted || mount.source == wanted || mount.destination == wanted
@@ -118,6 +119,15 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
             && since.is_none_or(|since| record.created > since)
     };
     Ok(engine.containers.all().into_iter().filter(passes).take(query.limit.unwrap_or(usize::MAX)).collect())
+}
+
+fn in_network(engine: &Engine, record: &Record, wanted: &str) -> bool {
+    match &record.endpoint {
+        Some(endpoint) => wanted == endpoint.name || wanted == endpoint.network,
+        None => {
+            wanted == record.network() || record.network() == network::NAME && wanted == engine.network.id
+        }
+    }
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp`
@@ -166,7 +176,7 @@ fn summary(engine: &Engine, container: &Container, now: Timestamp, size: bool) -
         "State": status.word(),
         "Status": status.sentence(now),
         "HostConfig": { "NetworkMode": record.network(), "Isolation": record.isolation },
-        "NetworkSettings": { "Networks": inspect::networks(engine, &record, &status) },
+        "NetworkSettings": { "Networks": inspect::networks(engine, container, &record, &status) },
         "Mounts": inspect::mounts(engine, container),
         "Cofferdam": { "Isolation": record.isolation },
     });

@@ -42,7 +42,7 @@ pub async fn prune(engine: &Shared, filters: &Filters) -> ApiResult<(Vec<String>
 }
 
 /// A moment: a timestamp, or how long ago (`24h`, `1h30m`).
-fn parse_until(text: &str) -> ApiResult<Timestamp> {
+pub fn parse_until(text: &str) -> ApiResult<Timestamp> {
     let invalid = || ApiError::bad_request(format!("invalid filter 'until={text}'"));
     if let Some(nanos) = parse_timestamp(text) {
         return Timestamp::from_nanosecond(nanos.into()).map_err(|_out_of_range| invalid());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::{Config, HostConfig};
 use super::mounts::MountPoint;
+use crate::networks::UserEndpoint;
 
 /// A container's specification: what was asked for, completed from its image and the daemon's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,12 +31,18 @@ pub struct Record {
     pub mounts: Vec<MountPoint>,
     /// The wished MAC address.
     pub mac: Option<String>,
+    /// Its place in a user's network.
+    #[serde(default)]
+    pub endpoint: Option<UserEndpoint>,
 }
 
 impl Record {
-    /// The network it is in: `bridge`, `none` or `host`.
+    /// The network it is in: `bridge`, `none`, `host` or a user's, by its name.
     #[must_use]
     pub fn network(&self) -> &str {
+        if let Some(endpoint) = &self.endpoint {
+            return &endpoint.name;
+        }
         match self.host.network_mode.as_str() {
             "" | "default" => "bridge",
             other => other,

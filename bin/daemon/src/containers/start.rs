@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_model::{BridgeNetwork, Event, Isolation, VmSpec, VmStart};
-use cofferdam_store::{Leases, Wanted};
+use cofferdam_store::{Leases, StoreError, Wanted};
 use cofferdam_sys::cgroup::Cgroup;
 use jiff::Timestamp;
 
@@ -24,7 +24,8 @@ use super::shim::{Shim, ShimError};
 use super::{Container, create};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
-use crate::{ports, templates, vm};
+use crate::networks::Attachment;
+use crate::{networks, ports, templates, vm};
 
 /// A shim that needs longer than this to make a container, or its guest to boot, has failed.
 const LONGEST_CREATE: Duration = Duration::from_secs(120);
@@ -54,7 +55,7 @@ pub(super) async fn start(
     let (files, lower) = image::files(engine, &record).await?;
     container.mark("image");
     let starting = take_ports(engine, container, &record, starting)?;
-    let (leases, status) = lease(engine, container, &record, starting)?;
+    let (leases, status) = lease_in_time(engine, container, &record, starting).await?;
     container.mark("leases recorded");
     let vm = match (record.isolation, leases.uid) {
         (Isolation::Hyperv, Some(uid)) => Some(vm_spec(engine, container, &record, uid).await?),
@@ -168,29 +169,54 @@ fn no_ports(container: &Container, reason: &str) -> ApiError {
     ))
 }
 
+/// [`lease`]; an address that a container holds whose removal clients were told of already is waited for.
+async fn lease_in_time(
+    engine: &Engine,
+    container: &Container,
+    record: &Record,
+    starting: Status,
+) -> ApiResult<(Leases, Status)> {
+    let deadline = tokio::time::Instant::now() + LONGEST_DELETE;
+    loop {
+        match lease(engine, container, record, starting.clone()) {
+            Err(LeaseError::Store(StoreError::AddressInUse { holder, .. }))
+                if engine.containers.find(&holder).is_err() && tokio::time::Instant::now() < deadline =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            result => {
+                return result.map_err(|error| match error {
+                    LeaseError::Store(error) => error.into(),
+                    LeaseError::Network(error) => error,
+                });
+            }
+        }
+    }
+}
+
+enum LeaseError {
+    Network(ApiError),
+    Store(StoreError),
+}
+
 /// Takes leases and records that the start has begun, in one transaction.
 fn lease(
     engine: &Engine,
     container: &Container,
     record: &Record,
     starting: Status,
-) -> ApiResult<(Leases, Status)> {
-    let bridge = match record.network() {
-        "bridge" if !record.config.network_disabled => {
-            Some(engine.network.require().map_err(ApiError::unavailable)?)
-        }
-        _ => None,
-    };
-    let pool = bridge.map(crate::network::Bridge::pool);
+) -> Result<(Leases, Status), LeaseError> {
+    let attachment = networks::attachment(engine, record).map_err(LeaseError::Network)?;
     let wanted = Wanted {
-        address: pool.as_ref(),
+        address: attachment.as_ref().map(|attachment| &attachment.pool),
         preferred: starting.network.as_ref().map(|network| network.address),
+        fixed: attachment.as_ref().and_then(|attachment| attachment.fixed),
         uid: (record.isolation == Isolation::Hyperv).then(|| vm::uid_pool(engine)),
     };
     let mut status = starting;
     let leases = engine.store.begin_start(&container.id, wanted, |leases| {
-        status.network = match (bridge, leases.address) {
-            (Some(bridge), Some(address)) => Some(BridgeNetwork {
+        status.network = match (&attachment, leases.address) {
+            (Some(Attachment { bridge, isolated, .. }), Some(address)) => Some(BridgeNetwork {
                 bridge: bridge.name.clone(),
                 host_interface: host_interface(engine, container),
                 mac: record.mac.clone().unwrap_or_else(|| create::mac_of(address)),
@@ -198,12 +224,13 @@ fn lease(
                 prefix: bridge.prefix,
                 gateway: bridge.gateway,
                 mtu: bridge.mtu,
+                isolated: *isolated,
             }),
             _ => None,
         };
         to_json(&status)
     });
-    Ok((leases?, status))
+    Ok((leases.map_err(LeaseError::Store)?, status))
 }
 
 /// The host end of the veth pair: the instance's name and as much of the container's ID as 15 bytes hold.

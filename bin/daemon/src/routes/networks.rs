@@ -1,22 +1,29 @@
-//! `/networks`: the three that every engine has, to look at. Making others comes with the networks issue.
+//! `/networks`: the three that every engine has, and users'.
 
 use axum::Router;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, response::IntoResponse};
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
+use crate::containers::config::lenient;
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
-use crate::network;
-use crate::server::Params;
+use crate::events::Event;
+use crate::server::{JsonBody, Params};
+use crate::{containers, network, networks};
+
+/// When the engine's own networks were made: Go's zero time.
+const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// This group's routes.
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/networks", get(list))
-        .route("/networks/create", post(not_yet))
+        .route("/networks/create", post(create))
         .route("/networks/prune", post(prune))
         .route("/networks/{name}", get(inspect).delete(remove))
         .route("/networks/{name}/connect", post(not_yet))
@@ -26,21 +33,41 @@ pub fn router() -> Router<Shared> {
 async fn list(State(engine): State<Shared>, params: Params) -> ApiResult {
     let filters = params.filters()?;
     filters.check(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
-    // None of the three is a user's, and none is ever unused.
-    let shown = filters.flag("dangling")? != Some(true) && !filters.has("label");
+    let dangling = filters.flag("dangling")?;
+    if let Some(kind) = filters.values("type").find(|kind| !["builtin", "custom"].contains(kind)) {
+        return Err(ApiError::bad_request(format!("invalid filter: 'type'='{kind}'")));
+    }
     let networks: Vec<Value> = all(&engine)
         .into_iter()
         .filter(|network| {
             let text = |key: &str| network[key].as_str().unwrap_or_default();
-            shown
+            let builtin = network["Created"] == NEVER;
+            let unused =
+                || !builtin && endpoints(&engine, text("Name")).as_object().is_none_or(Map::is_empty);
+            dangling.is_none_or(|wanted| unused() == wanted)
+                && filters.labels("label", |key| network["Labels"][key].as_str())
                 && filters.any("name", |wanted| text("Name").contains(wanted))
                 && filters.any("id", |wanted| text("Id").contains(wanted))
                 && filters.matches("driver", text("Driver"))
                 && filters.matches("scope", "local")
-                && filters.matches("type", "builtin")
+                && filters.matches("type", if builtin { "builtin" } else { "custom" })
         })
         .collect();
     Ok(Json(networks).into_response())
+}
+
+async fn create(State(engine): State<Shared>, JsonBody(body): JsonBody<Value>) -> ApiResult {
+    let request = lenient(body).map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?;
+    let network = networks::create(&engine, request).await?;
+    let warning = if network.resolves() {
+        String::new()
+    } else {
+        format!(
+            "Containers do not find each other by name: nothing can listen on {} port 53.",
+            network.spec.gateway
+        )
+    };
+    Ok((StatusCode::CREATED, Json(json!({ "Id": network.id, "Warning": warning }))).into_response())
 }
 
 async fn inspect(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<Json<Value>> {
@@ -49,18 +76,37 @@ async fn inspect(State(engine): State<Shared>, Path(name): Path<String>) -> ApiR
     Ok(Json(network))
 }
 
-async fn remove(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<()> {
-    let network = find(&engine, &name)?;
-    let name = network["Name"].as_str().unwrap_or_default();
-    Err(ApiError::forbidden(format!("{name} is a pre-defined network and cannot be removed")))
+async fn remove(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<StatusCode> {
+    let found = find(&engine, &name)?;
+    let (id, name) = (found["Id"].as_str().unwrap_or_default(), found["Name"].as_str().unwrap_or_default());
+    if found["Created"] == NEVER {
+        return Err(ApiError::forbidden(format!("{name} is a pre-defined network and cannot be removed")));
+    }
+    networks::remove(&engine, &engine.networks.find(id)?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-async fn prune() -> Json<Value> {
-    Json(json!({ "NetworksDeleted": null }))
+async fn prune(State(engine): State<Shared>, params: Params) -> ApiResult<Json<Value>> {
+    let filters = params.filters()?;
+    filters.check(&["label", "label!", "until"])?;
+    let until = filters.values("until").next().map(containers::prune::parse_until).transpose()?;
+    let mut gone: Vec<String> = Vec::new();
+    for network in engine.networks.all() {
+        let label = |key: &str| network.spec.labels.get(key).map(String::as_str);
+        let spared = filters.has("label!") && filters.labels("label!", label)
+            || !filters.labels("label", label)
+            || until.is_some_and(|until: Timestamp| network.created > until);
+        // One that somebody uses, or has removed meanwhile, is simply not pruned.
+        if !spared && networks::remove(&engine, &network).await.is_ok() {
+            gone.push(network.name.clone());
+        }
+    }
+    engine.events.publish(Event::now("network", "prune", "").with("reclaimed", "0"));
+    Ok(Json(json!({ "NetworksDeleted": if gone.is_empty() { Value::Null } else { json!(gone) } })))
 }
 
 async fn not_yet() -> ApiError {
-    ApiError::not_implemented("making and connecting networks", "the networks issue")
+    ApiError::not_implemented("connecting and disconnecting containers that exist", "the networks issue")
 }
 
 fn find(engine: &Engine, name: &str) -> ApiResult<Value> {
@@ -113,6 +159,7 @@ fn all(engine: &Engine) -> Vec<Value> {
         let id = hex::encode(Sha256::digest(format!("cofferdam network {name} of {}", engine.instance)));
         networks.push(network(name, &id, driver, Value::Null, json!({})));
     }
+    networks.extend(engine.networks.all().iter().map(|network| network.to_json()));
     networks
 }
 
@@ -121,7 +168,7 @@ fn network(name: &str, id: &str, driver: &str, subnets: Value, options: Value) -
         "Name": name,
         "Id": id,
         // They were never made: they come with the engine. Go's zero time says so.
-        "Created": "0001-01-01T00:00:00Z",
+        "Created": NEVER,
         "Scope": "local",
         "Driver": driver,
         "EnableIPv4": true,

@@ -21,6 +21,7 @@ fn record(host: HostConfig) -> Record {
         host,
         mounts: Vec::new(),
         mac: None,
+        endpoint: None,
     }
 }
 

@@ -1,0 +1,27 @@
+//! The resolver of a user's network: it answers the names of the network's containers and forwards the rest.
+//!
+//! [`judge`] is pure: what to do with one query. [`Server`] listens on the network's gateway. Whoever is in the network
+//! can send anything here, so every query costs a bounded time, memory and number of sockets.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod answer;
+mod forward;
+mod server;
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+pub use answer::{Verdict, judge};
+pub use server::Server;
+
+/// Who is who in a network. Called for every query.
+pub trait Names: Send + Sync + 'static {
+    /// The addresses of a name (lower case, without the last dot); `None` when it is nobody's.
+    fn addresses(&self, name: &str) -> Option<Vec<Ipv4Addr>>;
+
+    /// The name of an address of the network.
+    fn name(&self, address: Ipv4Addr) -> Option<String>;
+
+    /// The servers that know the rest, for the client with this address; none when nothing is forwarded.
+    fn upstream(&self, client: Ipv4Addr) -> Vec<SocketAddr>;
+}

@@ -1,0 +1,89 @@
+//! The rules of a network of a user's. Each has a table of its own, so that one more or less changes no other.
+
+use crate::Subnet;
+
+/// What may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether nothing goes in or out: containers reach each other and the host only.
+    pub internal: bool,
+    /// Whether containers reach each other. Frames between them are kept apart by the bridge
+    /// ([`cofferdam_model::BridgeNetwork::isolated`]); packets that they send by way of the host, here.
+    pub between_containers: bool,
+    /// Whether containers go out with the host's address.
+    pub masquerade: bool,
+}
+
+/// The table as a whole, to be put in place of the former one in one transaction. Chains are as in [`crate::nat`].
+pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy) -> String {
+    let outbound = if policy.masquerade && !policy.internal {
+        format!("\t\tip saddr {subnet} oifname != \"{bridge}\" masquerade\n")
+    } else {
+        String::new()
+    };
+    let within = if policy.between_containers {
+        format!("\t\tiifname \"{bridge}\" oifname \"{bridge}\" accept\n")
+    } else {
+        format!(
+            "\t\tiifname \"{bridge}\" oifname \"{bridge}\" ct state established,related accept\n\
+             \t\tiifname \"{bridge}\" oifname \"{bridge}\" ct status dnat accept\n\
+             \t\tiifname \"{bridge}\" oifname \"{bridge}\" drop\n"
+        )
+    };
+    let beyond = if policy.internal {
+        format!(
+            "\t\tiifname \"{bridge}\" reject with icmp type admin-prohibited\n\
+             \t\toifname \"{bridge}\" drop\n"
+        )
+    } else {
+        format!(
+            "\t\tiifname \"{bridge}\" accept\n\
+             \t\toifname \"{bridge}\" ct state established,related accept\n\
+             \t\toifname \"{bridge}\" ct status dnat accept\n\
+             \t\toifname \"{bridge}\" drop\n"
+        )
+    };
+    format!(
+        "add table ip {table}\n\
+         delete table ip {table}\n\
+         table ip {table} {{\n\
+         \tchain wire {{\n\
+         \t\ttype filter hook prerouting priority raw; policy accept;\n\
+         \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n\
+         \t\tiifname \"{bridge}\" ip saddr 127.0.0.0/8 drop\n\
+         \t}}\n\
+         \tchain postrouting {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         {outbound}\
+         \t\toifname \"{bridge}\" ct status dnat ip saddr {{ 127.0.0.0/8, {subnet} }} masquerade\n\
+         \t}}\n\
+         \tchain forward {{\n\
+         \t\ttype filter hook forward priority filter; policy accept;\n\
+         \t\tiifname \"{bridge}\" ip saddr != {subnet} drop\n\
+         {within}\
+         {beyond}\
+         \t}}\n\
+         }}\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_pass_is_in_the_rules() {
+        let text = |internal, between_containers| {
+            let policy = Policy { internal, between_containers, masquerade: true };
+            rules("t", "b", "172.30.0.0/16".parse().unwrap(), policy)
+        };
+        let open = text(false, true);
+        assert!(open.starts_with("add table ip t\ndelete table ip t\ntable ip t {\n"));
+        assert!(open.contains("ip saddr 172.30.0.0/16 oifname != \"b\" masquerade"));
+        assert!(open.contains("oifname \"b\" ct status dnat accept\n\t\toifname \"b\" drop"));
+        let closed = text(true, false);
+        assert!(!closed.contains("oifname != \"b\" masquerade"));
+        assert!(closed.contains("reject with icmp type admin-prohibited"));
+        assert!(closed.contains("iifname \"b\" oifname \"b\" drop"));
+    }
+}
