@@ -65,9 +65,8 @@ impl Drop for Made<'_, '_> {
     }
 }
 
-const FETCH: &str =
-    "i=0; while [ $i -lt 20 ]; do wget -T 5 -qO- http://$1/x && exit; i=$((i+1)); sleep 0.5; done; exit 1";
-const ONCE: &str = "wget -T 3 -qO- http://$1/x && exit 0; echo out of reach";
+const FETCH: &str = "i=0; while [ $i -lt 20 ]; do timeout 5 wget -qO- http://$1/x && exit; i=$((i+1)); sleep 0.5; done; exit 1";
+const ONCE: &str = "timeout 3 wget -qO- http://$1/x && exit 0; echo out of reach";
 
 fn fetch<'a>(script: &'a str, target: &'a str) -> [&'a str; 6] {
     ["nanoserver", "sh", "-c", script, "sh", target]

@@ -152,7 +152,8 @@ fn take_ports(
     record: &Record,
     starting: Status,
 ) -> ApiResult<Status> {
-    if record.network() != "bridge" || record.config.network_disabled {
+    let bridged = record.endpoint.is_some() || record.network() == crate::network::NAME;
+    if !bridged || record.config.network_disabled {
         return Ok(starting);
     }
     let wishes = ports::wishes(&record.config, &record.host).map_err(ApiError::bad_request)?;
