@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cofferdam_tests::{Case, Invocation, Outside, Test, check, check_eq, eventually};
+use cofferdam_tests::{Case, Daemon, Invocation, Outside, Test, check, check_eq, eventually};
 use serde_json::Value;
 
 pub const CASES: &[Test] = &[
@@ -15,6 +15,7 @@ pub const CASES: &[Test] = &[
     Test::both("networks::apart", apart).with_vms(2),
     Test::both("networks::addresses", addresses).with_vms(2),
     Test::both("networks::published", published),
+    Test::both("networks::daemon_killed", daemon_killed).with_vms(2),
 ];
 
 /// A network that is removed when the case ends; containers in it were named through [`Case::name`] and go first.
@@ -260,4 +261,35 @@ fn published(case: &Case) -> Result<()> {
     })
     .context("the port leads nowhere")?;
     Ok(())
+}
+
+/// After `kill -9` of the daemon the network, its addresses and its names are there again; a bridge without a record goes.
+fn daemon_killed(case: &Case) -> Result<()> {
+    let daemon = Daemon::start(case.host, "nets", &[])?;
+    daemon.install_nanoserver()?;
+    let isolation = case.isolation();
+    daemon.docker(&["network", "create", "stays"]).ok()?;
+    let run = |name: &str, words: &[&str]| {
+        let args = ["run", "-d", "--name", name, &isolation, "--network", "stays", "nanoserver"];
+        daemon.docker(&[&args[..], words].concat()).ok()
+    };
+    run("server", &["sh", "-c", "mkdir /w; echo served >/w/x; httpd -f -p 80 -h /w"])?;
+    run("client", &["sleep", "1000"])?;
+    let fetch = |daemon: &Daemon| {
+        daemon.docker(&["exec", "client", "sh", "-c", &format!("set -- server; {FETCH}")]).ok()
+    };
+    check_eq!(fetch(&daemon)?, "served");
+    let before = daemon.inspect("server")?["NetworkSettings"]["Networks"]["stays"]["IPAddress"].take();
+    daemon.kill()?;
+    let lost = format!("cn{}-lost", daemon.instance());
+    Invocation::new("ip", &["link", "add", &lost, "type", "bridge"]).ok()?;
+    daemon.launch(&[])?;
+    check_eq!(fetch(&daemon)?, "served");
+    check_eq!(daemon.inspect("server")?["NetworkSettings"]["Networks"]["stays"]["IPAddress"], before);
+    Invocation::new("ip", &["link", "show", &lost]).fails(1)?;
+    let error = daemon.docker(&["network", "rm", "stays"]).fails(1)?;
+    check!(error.contains("has active endpoints"), "{error}");
+    daemon.docker(&["rm", "-f", "server", "client"]).ok()?;
+    daemon.docker(&["network", "rm", "stays"]).ok()?;
+    daemon.remove_everything()
 }

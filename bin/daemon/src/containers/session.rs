@@ -70,7 +70,7 @@ impl Session {
         let vm = match record.isolation {
             Isolation::Process => None,
             Isolation::Hyperv => {
-                let wanted = Wanted { address: None, preferred: None, uid: Some(vm::uid_pool(engine)) };
+                let wanted = Wanted { uid: Some(vm::uid_pool(engine)), ..Wanted::default() };
                 let state = to_json(&*container.status());
                 let leases = engine.store.begin_start(&container.id, wanted, |_| state)?;
                 let uid = leases.uid.ok_or_else(|| ApiError::internal("no user id was leased"))?;

@@ -73,13 +73,17 @@ impl Names for OfNetwork {
     fn name(&self, address: Ipv4Addr) -> Option<String> {
         let engine = self.engine.upgrade()?;
         let (container, _) = self.live(&engine).into_iter().find(|(_, own)| *own == address)?;
-        Some(format!("{}.{}", container.name(), self.name))
+        // A network's name may hold what no domain name does.
+        let plain = self.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        Some(if plain { format!("{}.{}", container.name(), self.name) } else { container.name() })
     }
 
     fn upstream(&self, client: Ipv4Addr) -> Vec<SocketAddr> {
         let Some(engine) = self.engine.upgrade().filter(|_| !self.internal) else { return Vec::new() };
+        // The address may be reached from elsewhere, but this is no resolver for the world.
         let asked = self.live(&engine).into_iter().find(|(_, address)| *address == client);
-        let own = asked.map(|(container, _)| container.record().host.dns.clone()).unwrap_or_default();
+        let Some((container, _)) = asked else { return Vec::new() };
+        let own = container.record().host.dns.clone();
         let mut servers: Vec<IpAddr> = own.iter().filter_map(|server| server.parse().ok()).collect();
         if servers.is_empty() {
             servers.clone_from(&engine.config.dns);

@@ -122,11 +122,9 @@ impl Spec {
             _ => return wrong("a network has one IPv4 subnet here, and no IPv6".to_owned()),
         };
         let chosen = !range.subnet.is_empty();
-        if !chosen
-            && !(range.gateway.is_empty()
-                && range.ip_range.is_empty()
-                && range.auxiliary_addresses.is_empty())
-        {
+        let parts =
+            !range.gateway.is_empty() || !range.ip_range.is_empty() || !range.auxiliary_addresses.is_empty();
+        if parts && !chosen {
             return wrong(
                 "invalid network config:\ninvalid subnet : an IPAM config needs a subnet".to_owned(),
             );
