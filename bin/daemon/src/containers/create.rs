@@ -3,7 +3,6 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use cofferdam_api::RLIMITS;
 use cofferdam_model::{ContainerId, Isolation};
 use cofferdam_store::NewContainer;
 use jiff::Timestamp;
@@ -13,13 +12,11 @@ use super::config::{Config, CreateRequest, HostConfig};
 use super::mounts::{self, InvalidMount, MountKind};
 use super::record::{Record, Status};
 use super::spec::{capabilities, devices, process::Security};
-use super::{Container, claim_volumes, etc_files, image, names, restart, signals, spec, start};
+use super::{Container, claim_volumes, etc_files, image, limits, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 use crate::{networks, ports};
 
-/// Docker's smallest memory limit.
-const LEAST_MEMORY: i64 = 6 << 20;
 /// How many random names are tried.
 const NAME_ATTEMPTS: u32 = 20;
 const SHM_SIZE: i64 = 64 << 20;
@@ -343,55 +340,7 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
     if !host.log_config.options.is_empty() {
         warnings.push("Log options are recorded but logs are not rotated yet.".to_owned());
     }
-    if host.memory != 0 && host.memory < LEAST_MEMORY {
-        return wrong("Minimum memory limit allowed is 6MB".to_owned());
-    }
-    if host.memory > 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
-        return wrong("Minimum memoryswap limit should be larger than memory limit, see usage".to_owned());
-    }
-    if host.memory == 0 && host.memory_swap > 0 {
-        return wrong(
-            "You should always set the Memory limit when using Memoryswap limit, see usage".to_owned(),
-        );
-    }
-    if host.memory_reservation > 0 && host.memory > 0 && host.memory < host.memory_reservation {
-        return wrong(
-            "Minimum memory limit can not be less than memory reservation limit, see usage".to_owned(),
-        );
-    }
-    if host.memory > 0 && host.memory_swap == 0 {
-        host.memory_swap = host.memory.saturating_mul(2);
-    }
-    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let most = i64::try_from(cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-    if host.nano_cpus < 0 || host.nano_cpus > most {
-        return wrong(format!(
-            "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available"
-        ));
-    }
-    if host.nano_cpus > 0 && (host.cpu_period > 0 || host.cpu_quota > 0) {
-        return wrong("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());
-    }
-    if host.cpu_shares < 0 {
-        return wrong(format!("invalid CPU shares ({}): value must be a positive integer", host.cpu_shares));
-    }
-    if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return wrong(format!(
-            "Invalid value {}, range for oom score adj is [-1000, 1000]",
-            host.oom_score_adj
-        ));
-    }
-    for limit in host.ulimits.iter().flatten() {
-        if !RLIMITS.contains(&limit.name.as_str()) {
-            return wrong(format!("invalid ulimit type: {}", limit.name));
-        }
-        if limit.hard != -1 && (limit.soft == -1 || limit.soft > limit.hard) {
-            return wrong(format!(
-                "ulimit soft limit must be less than or equal to hard limit: {} > {}",
-                limit.soft, limit.hard
-            ));
-        }
-    }
+    limits::check(host, isolation, warnings).map_err(ApiError::bad_request)?;
     let empty = Vec::new();
     let (add, drop) = (host.cap_add.as_ref().unwrap_or(&empty), host.cap_drop.as_ref().unwrap_or(&empty));
     capabilities::effective(add, drop, host.privileged, capabilities::Bounding::FULL)

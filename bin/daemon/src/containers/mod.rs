@@ -27,6 +27,7 @@ mod image;
 pub mod inspect;
 mod layers;
 pub mod lifecycle;
+mod limits;
 pub mod list;
 pub mod logs;
 mod mounts;

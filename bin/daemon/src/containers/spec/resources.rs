@@ -103,6 +103,13 @@ impl HardLimits {
         Self(ROWS.iter().filter_map(row).collect())
     }
 
+    /// The hard limit, where it is lower than what is wanted (`-1` is everything).
+    #[must_use]
+    pub fn lower_than(&self, name: &str, wanted: i64) -> Option<u64> {
+        let top = self.cap(name, wanted);
+        (top < u64::try_from(wanted).unwrap_or(u64::MAX)).then_some(top)
+    }
+
     fn cap(&self, name: &str, value: i64) -> u64 {
         let value = u64::try_from(value).unwrap_or(u64::MAX);
         self.0.get(name).map_or(value, |hard| value.min(*hard))
