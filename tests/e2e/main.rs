@@ -19,6 +19,7 @@ mod networks;
 mod ports;
 mod run;
 mod security;
+mod stats;
 mod vm;
 mod volumes;
 
@@ -40,6 +41,7 @@ const TABLE: &[&[Test]] = &[
     ports::CASES,
     security::CASES,
     limits::CASES,
+    stats::CASES,
     vm::CASES,
     volumes::CASES,
     clone::CASES,

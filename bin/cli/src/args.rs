@@ -4,7 +4,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
     attach, completion, cp, create, df, diff, events, exec, export, history, image_prune, images, import,
-    info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start,
+    info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start, stats,
     system_prune, tag, template, top, version, volume, wait,
 };
 use crate::doctor;
@@ -112,6 +112,8 @@ pub enum ContainerVerb {
     Logs(logs::Arguments),
     /// Display the running processes of a container
     Top(top::Arguments),
+    /// Display a live stream of container(s) resource usage statistics
+    Stats(stats::Arguments),
     /// List port mappings or a specific mapping for the container
     Port(port::Arguments),
     /// Block until one or more containers stop, then print their exit codes

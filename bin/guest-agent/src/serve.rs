@@ -128,6 +128,7 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
         Request::Pause => task.pause().await?,
         Request::Resume => task.resume().await?,
         Request::Processes => return Ok(Response::Processes(task.processes().await?)),
+        Request::Usage => return Ok(Response::Usage(Box::new(task.usage().await?.container))),
         Request::Forget { exec_id } => task.forget(&exec_id).await?,
         Request::Adopt(_)
         | Request::Prepare(_)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_model::{
-    ArchiveOrder, Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, WindowSize,
+    ArchiveOrder, Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, TaskUsage, WindowSize,
 };
 use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
@@ -291,6 +291,11 @@ impl Container {
         }
         self.paused.store(paused, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What the container uses.
+    pub async fn usage(&self) -> Result<TaskUsage, Refusal> {
+        Ok(self.task()?.usage().await?)
     }
 
     /// The container's processes.

@@ -16,6 +16,7 @@ use crate::service::rpc_error;
 enum Method {
     Info,
     Processes,
+    Usage,
 }
 
 struct Handler {
@@ -29,6 +30,7 @@ pub fn service(container: &Arc<Container>) -> HashMap<String, Service> {
     let methods: HashMap<String, Box<dyn MethodHandler + Send + Sync>> = HashMap::from([
         ("Info".to_owned(), handler(Method::Info)),
         ("Processes".to_owned(), handler(Method::Processes)),
+        ("Usage".to_owned(), handler(Method::Usage)),
     ]);
     HashMap::from([(EXTENSION_SERVICE.to_owned(), Service { methods, streams: HashMap::new() })])
 }
@@ -39,6 +41,7 @@ impl MethodHandler for Handler {
         let answer = match self.method {
             Method::Info => json(self.container.info().await),
             Method::Processes => json(self.container.processes().await),
+            Method::Usage => json(self.container.usage().await),
         };
         let mut response = Response::new();
         match answer {

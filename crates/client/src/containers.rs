@@ -115,6 +115,12 @@ impl Client {
         self.post("/containers/create").query(&query).json(body).answer().await
     }
 
+    /// What a container uses now, as Docker's API has it.
+    pub async fn stats_now(&self, id: &str) -> Result<serde_json::Value, ClientError> {
+        let query = Query::new().text("stream", "false").text("one-shot", "true");
+        self.container_get(id, "stats").query(&query).answer().await
+    }
+
     /// Everything about a container.
     pub async fn inspect_container(
         &self,

@@ -24,6 +24,7 @@ mod process;
 mod shim;
 mod state;
 mod template;
+mod usage;
 pub mod user;
 
 pub use archive::{ArchiveOrder, ArchiveStat, Change, ChangeKind, archive_exit};
@@ -41,3 +42,4 @@ pub use shim::{
 };
 pub use state::{Event, InvalidTransition, State};
 pub use template::{ImageOrder, TemplateOrder, TemplateProgress, TemplateRecord};
+pub use usage::{InterfaceUsage, TaskUsage, Traffic, Usage};

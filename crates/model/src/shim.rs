@@ -31,7 +31,7 @@ pub mod bundle {
 
 /// The ttrpc service beside containerd's Task service. Each method takes and returns JSON in the payload:
 /// `Info` takes nothing and returns a [`TaskInfo`]; `Processes` takes nothing and returns a list of
-/// [`crate::ProcessInfo`].
+/// [`crate::ProcessInfo`]; `Usage` takes nothing and returns a [`crate::TaskUsage`].
 pub const EXTENSION_SERVICE: &str = "cofferdam.shim.v1.Extension";
 
 /// Everything a shim needs beside the OCI runtime specification.

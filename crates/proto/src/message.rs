@@ -1,6 +1,6 @@
 //! Control messages, in JSON.
 
-use cofferdam_model::{ProcessInfo, WindowSize};
+use cofferdam_model::{ProcessInfo, Usage, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Frame, ProtocolError};
@@ -103,6 +103,8 @@ pub enum Request {
     Resume,
     /// List them.
     Processes,
+    /// Count what the container uses.
+    Usage,
     /// Forget an ended exec.
     Forget {
         /// Which.
@@ -218,6 +220,8 @@ pub enum Response {
     },
     /// The container's processes.
     Processes(Vec<ProcessInfo>),
+    /// What the container uses.
+    Usage(Box<Usage>),
 }
 
 /// What the agent reports without being asked.
@@ -304,11 +308,13 @@ mod tests {
             request(Request::Pause),
             request(Request::Resume),
             request(Request::Processes),
+            request(Request::Usage),
             request(Request::Forget { exec_id: "e".into() }),
             request(Request::Shutdown),
             response(Response::Done),
             response(Response::Process { pid: 42 }),
             response(Response::Processes(vec![])),
+            response(Response::Usage(Box::default())),
             Message::Failure {
                 id: 7,
                 message: "m".into(),

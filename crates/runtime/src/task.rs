@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cofferdam_model::{ProcessInfo, TaskInfo, WindowSize};
+use cofferdam_model::{ProcessInfo, TaskInfo, TaskUsage, WindowSize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Error;
@@ -87,6 +87,8 @@ pub trait Task: Send + Sync {
     async fn resume(&self) -> Result<(), Error>;
     /// The container's processes, for `top`.
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error>;
+    /// What it uses, for `stats`.
+    async fn usage(&self) -> Result<TaskUsage, Error>;
     /// Waits until the process has ended; answers at once when it has.
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error>;
     /// Forgets an ended exec.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use cofferdam_model::ProcessInfo;
+use cofferdam_model::{InterfaceUsage, ProcessInfo, Traffic};
 
 /// What the processes' files are measured in.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,38 @@ pub fn processes(pids: &[i32]) -> Vec<ProcessInfo> {
         boot_time: fs::read_to_string("/proc/stat").ok().and_then(|text| boot_time(&text)).unwrap_or(0),
     };
     pids.iter().filter_map(|pid| read(&Path::new("/proc").join(pid.to_string()), units)).collect()
+}
+
+/// All the memory that this kernel has, in bytes.
+#[must_use]
+pub fn memory_total() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0).saturating_mul(1024)
+}
+
+/// The interfaces in the network namespace of a process, without loopback; none when it is gone.
+#[must_use]
+pub fn interfaces(pid: i32) -> Vec<InterfaceUsage> {
+    let text = fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default();
+    text.lines().filter_map(interface).filter(|interface| interface.name != "lo").collect()
+}
+
+/// One line: `eth0: bytes packets errs drop fifo frame compressed multicast`, then the same for what was sent.
+fn interface(line: &str) -> Option<InterfaceUsage> {
+    let (name, counters) = line.split_once(':')?;
+    let counters: Vec<u64> =
+        counters.split_ascii_whitespace().map(|word| word.parse().ok()).collect::<Option<_>>()?;
+    let traffic = |at: usize| {
+        Some(Traffic {
+            bytes: *counters.get(at)?,
+            packets: *counters.get(at + 1)?,
+            errors: *counters.get(at + 2)?,
+            dropped: *counters.get(at + 3)?,
+        })
+    };
+    Some(InterfaceUsage { name: name.trim().to_owned(), received: traffic(0)?, sent: traffic(8)? })
 }
 
 fn read(directory: &Path, units: Units) -> Option<ProcessInfo> {
@@ -92,6 +124,21 @@ mod tests {
     use super::*;
 
     const UNITS: Units = Units { ticks_per_second: 100, page_size: 4096, boot_time: 1_000_000 };
+
+    #[test]
+    fn an_interfaces_counters_are_read() {
+        let line = "  eth0: 1024 10 1 2 0 0 0 0 2048 20 3 4 0 0 0 0";
+        let want = InterfaceUsage {
+            name: "eth0".to_owned(),
+            received: Traffic { bytes: 1024, packets: 10, errors: 1, dropped: 2 },
+            sent: Traffic { bytes: 2048, packets: 20, errors: 3, dropped: 4 },
+        };
+        assert_eq!(interface(line), Some(want));
+        for other in [" face |bytes packets", "eth0: 1 2", "eth0: x"] {
+            assert_eq!(interface(other), None, "{other}");
+        }
+        assert!(memory_total() > 1 << 20);
+    }
 
     #[test]
     fn an_awkward_name_is_read_whole() {

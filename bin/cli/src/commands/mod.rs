@@ -30,6 +30,7 @@ pub mod pull;
 pub mod rmi;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod system_prune;
 pub mod tag;
 pub mod template;
@@ -136,6 +137,7 @@ async fn container(verb: ContainerVerb, session: &Session) -> Outcome {
         ContainerVerb::Export(arguments) => arguments.run(session).await,
         ContainerVerb::Logs(arguments) => arguments.run(session).await,
         ContainerVerb::Top(arguments) => arguments.run(session).await,
+        ContainerVerb::Stats(arguments) => arguments.run(session).await,
         ContainerVerb::Port(arguments) => arguments.run(session).await,
         ContainerVerb::Wait(arguments) => arguments.run(session).await,
         ContainerVerb::Stop(arguments) => arguments.run(session).await,

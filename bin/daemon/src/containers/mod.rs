@@ -43,6 +43,7 @@ mod shim;
 mod signals;
 mod spec;
 mod start;
+pub mod stats;
 pub mod top;
 mod users;
 mod volumes;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use cofferdam_model::{EXTENSION_SERVICE, IoRequest, ProcessInfo, TaskInfo, WindowSize, bundle};
+use cofferdam_model::{EXTENSION_SERVICE, IoRequest, ProcessInfo, TaskInfo, TaskUsage, WindowSize, bundle};
 use command_fds::{CommandFdExt as _, FdMapping};
 use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
@@ -267,6 +267,11 @@ impl Shim {
     /// Facts beyond containerd's.
     pub async fn info(&self) -> Result<TaskInfo, ShimError> {
         self.extension("Info").await
+    }
+
+    /// What the container uses.
+    pub async fn usage(&self) -> Result<TaskUsage, ShimError> {
+        self.extension("Usage").await
     }
 
     /// The container's processes.

@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use super::containers_streams;
 use crate::containers::config::{CreateRequest, RestartPolicy, lenient};
-use crate::containers::{Container, create, inspect, lifecycle, list, prune, remove, top};
+use crate::containers::{Container, create, inspect, lifecycle, list, prune, remove, stats, top};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
-use crate::server::{JsonBody, Params};
+use crate::server::{JsonBody, JsonLines, Params, json_lines};
 
 /// This group's routes.
 pub fn router() -> Router<Shared> {
@@ -37,7 +37,7 @@ pub fn router() -> Router<Shared> {
         .route("/containers/{id}/update", post(update))
         .route("/containers/{id}/resize", post(resize))
         .route("/containers/{id}/top", get(top_of))
-        .route("/containers/{id}/stats", get(async || later("stats", "the issue on the whole Docker API")))
+        .route("/containers/{id}/stats", get(stats_of))
         .merge(containers_streams::router())
 }
 
@@ -210,16 +210,34 @@ async fn top_of(State(engine): State<Shared>, Path(id): Path<String>, params: Pa
     let container: Arc<Container> = engine.containers.find(&id)?;
     let processes = container.processes().await?;
     let arguments = params.get("ps_args").unwrap_or_default();
-    let context = top::Context { now: Timestamp::now(), memory: memory(), zone: TimeZone::system() };
+    let context = top::Context {
+        now: Timestamp::now(),
+        memory: cofferdam_sys::procfs::memory_total(),
+        zone: TimeZone::system(),
+    };
     let (titles, rows) =
         top::render(arguments, &processes, &context).map_err(|error| ApiError::bad_request(chain(&error)))?;
     engine.events.publish(container.event("top"));
     Ok(Json(json!({ "Titles": titles, "Processes": rows })).into_response())
 }
 
-/// The host's memory in bytes.
-fn memory() -> u64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+/// Samples, one a second until the client goes away; a single one without `stream`, which with `one-shot` is not waited
+/// for and has nothing to compare with.
+async fn stats_of(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+) -> ApiResult<Response> {
+    let container = engine.containers.find(&id)?;
+    let (goes_on, at_once) = (params.flag_or("stream", true), params.flag("one-shot"));
+    if goes_on && at_once {
+        return Err(ApiError::bad_request("cannot have stream=true and one-shot=true"));
+    }
+    drop(engine);
+    if goes_on {
+        return Ok(json_lines(move |lines: JsonLines| stats::stream(container, lines)));
+    }
+    let first = stats::sample(&container).await;
+    let sample = if at_once || !first.is_live() { first } else { stats::after(&container, &first).await };
+    Ok(Json(sample.to_json()).into_response())
 }

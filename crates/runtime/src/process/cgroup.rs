@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use cofferdam_model::bundle;
+use cofferdam_model::{Usage, bundle};
 use cofferdam_sys::cgroup::{Cgroup, CgroupError};
 use serde::Deserialize;
 
@@ -65,6 +65,10 @@ impl ContainerCgroup {
 
     pub(super) fn pids(&self) -> io::Result<Vec<i32>> {
         self.cgroup.pids().map_err(io::Error::other)
+    }
+
+    pub(super) fn usage(&self) -> io::Result<Usage> {
+        self.cgroup.usage().map_err(io::Error::other)
     }
 
     /// Sends a signal to every process; those that end meanwhile are fine.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cofferdam_model::{HelperExec, ProcessInfo, TaskInfo, WindowSize};
+use cofferdam_model::{HelperExec, ProcessInfo, TaskInfo, TaskUsage, Usage, WindowSize};
 use cofferdam_sys::process::ProcessHandle;
 use cofferdam_sys::trace::marks;
 
@@ -174,6 +174,13 @@ impl Task for ProcessTask {
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
         let pids = self.cgroup.pids().map_err(|source| Error::Os { doing: "listing processes", source })?;
         Ok(cofferdam_sys::procfs::processes(&pids))
+    }
+
+    async fn usage(&self) -> Result<TaskUsage, Error> {
+        let usage =
+            self.cgroup.usage().map_err(|source| Error::Os { doing: "counting what it uses", source })?;
+        let interfaces = cofferdam_sys::procfs::interfaces(self.init.pid);
+        Ok(TaskUsage { container: Usage { interfaces, ..usage }, vm: None })
     }
 
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error> {

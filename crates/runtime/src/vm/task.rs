@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_model::{ProcessInfo, TaskInfo, VmInfo, WindowSize};
+use cofferdam_model::{ProcessInfo, TaskInfo, TaskUsage, VmInfo, WindowSize};
 use cofferdam_proto::{EndedBy, Event, ExecProcess, Message, Request, Response, StreamIds};
 use cofferdam_sys::trace::marks;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
@@ -25,6 +25,8 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(15);
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// Bytes between a stream and its consumer, beside the stream's window.
 const PIPE: usize = 32 << 10;
+/// A guest's word for how many interfaces it has is believed up to here.
+const MOST_INTERFACES: usize = 64;
 /// The exit code of a container whose VM was lost: that of a process killed by SIGKILL.
 const LOST: i32 = 137;
 
@@ -290,6 +292,15 @@ impl Task for VmTask {
             Response::Processes(processes) => Ok(processes),
             _ => Err(unexpected()),
         }
+    }
+
+    async fn usage(&self) -> Result<TaskUsage, Error> {
+        let Response::Usage(mut container) = self.ask(Request::Usage).await? else {
+            return Err(unexpected());
+        };
+        container.interfaces.truncate(MOST_INTERFACES);
+        let vm = self.worker.usage().map_err(|error| Error::Hypervisor(error.to_string()))?;
+        Ok(TaskUsage { container: *container, vm: Some(vm) })
     }
 
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error> {

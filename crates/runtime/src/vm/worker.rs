@@ -9,7 +9,7 @@ use std::time::Duration;
 use cofferdam_hypervisor::jail::Supervisor;
 use cofferdam_hypervisor::qemu::{self, Qemu};
 use cofferdam_hypervisor::{Backing, Hypervisor, JailConfig, Origin, Vm, VmConfig};
-use cofferdam_model::{NetworkSpec, Share, ShareSpec, VmSpec, bundle};
+use cofferdam_model::{NetworkSpec, Share, ShareSpec, Usage, VmSpec, bundle};
 use cofferdam_proto::{AGENT_PORT, SHARE_PORT};
 use cofferdam_sys::cgroup::{Cgroup, CgroupError, Limits};
 use cofferdam_sys::userdb::{Paths, UserDb};
@@ -153,6 +153,11 @@ impl Worker {
     /// Whether the host's OOM killer ended the worker process.
     pub(super) fn oom_killed(&self) -> bool {
         self.cgroup.oom_kills().is_ok_and(|count| count > 0)
+    }
+
+    /// What the worker process uses on the host.
+    pub(super) fn usage(&self) -> Result<Usage, CgroupError> {
+        self.cgroup.usage()
     }
 
     /// Whether the end of the VM is our own doing.

@@ -12,6 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use cofferdam_model::Usage;
 pub use hierarchy::Hierarchy;
 
 use crate::device_filter::DeviceRule;
@@ -74,17 +75,6 @@ pub struct Limits {
     pub cpu_shares: Option<u64>,
     /// Processes and threads; 0 or less is without limit.
     pub pids: Option<i64>,
-}
-
-/// What a group uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Memory in bytes, page cache included.
-    pub memory: u64,
-    /// CPU time in nanoseconds.
-    pub cpu_nanos: u64,
-    /// Processes and threads.
-    pub pids: u64,
 }
 
 /// A group by its name; the group itself need not exist yet.
@@ -264,10 +254,16 @@ impl Cgroup {
 
     /// What the group uses now; what the host does not count is 0.
     pub fn usage(&self) -> Result<Usage, CgroupError> {
-        match &self.version {
-            Version::V1(directories) => directories.usage(),
-            Version::V2(directory) => directory.usage(),
+        let mut usage = match &self.version {
+            Version::V1(directories) => directories.usage()?,
+            Version::V2(directory) => directory.usage()?,
+        };
+        let all = crate::procfs::memory_total();
+        // No limit is 0 here, or (version 1) a number larger than any memory.
+        if usage.memory_limit == 0 || usage.memory_limit > all {
+            usage.memory_limit = all;
         }
+        Ok(usage)
     }
 
     /// Removes the group and those below it, which must be empty of processes. Idempotent.
@@ -353,6 +349,12 @@ fn read_optional(path: &Path) -> Result<Option<String>, CgroupError> {
 fn keyed(text: &str, key: &str) -> u64 {
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+/// The sum of the numbers after `key=` in a file of lines `major:minor key=value …`.
+fn summed(text: &str, key: &str) -> u64 {
+    let values = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    values.filter_map(|value| value.parse::<u64>().ok()).sum()
 }
 
 fn number(path: &Path) -> Result<u64, CgroupError> {

@@ -48,7 +48,9 @@ fn version_2_files_are_written_and_read() {
         ("cpu.weight", ""),
         ("pids.max", ""),
         ("memory.events", "low 0\noom 3\noom_kill 2\noom_group_kill 0\n"),
-        ("cpu.stat", "usage_usec 5\nuser_usec 4\n"),
+        ("cpu.stat", "usage_usec 5\nuser_usec 4\nnr_throttled 3\n"),
+        ("memory.stat", "anon 70\ninactive_file 7\n"),
+        ("io.stat", "8:0 rbytes=10 wbytes=1 rios=1\n8:16 rbytes=5 wbytes=2\n"),
     ] {
         fs::write(directory.join(file), text).unwrap();
     }
@@ -68,7 +70,10 @@ fn version_2_files_are_written_and_read() {
     assert_eq!(text("cpu.weight"), "39");
     assert_eq!(text("pids.max"), "max");
     assert_eq!(group.oom_kills().unwrap(), 2);
-    assert_eq!(group.usage().unwrap(), Usage { memory: 77, cpu_nanos: 5000, pids: 0 });
+    let usage = group.usage().unwrap();
+    assert_eq!((usage.memory, usage.memory_limit, usage.inactive_file), (77, 1 << 20, 7));
+    assert_eq!((usage.cpu_nanos, usage.cpu_user_nanos, usage.throttled_periods), (5000, 4000, 3));
+    assert_eq!((usage.read_bytes, usage.written_bytes, usage.pids_limit), (15, 3, 0));
 }
 
 /// The host's hierarchies: on a hybrid host also the version 2 one beside version 1, which has no controllers but

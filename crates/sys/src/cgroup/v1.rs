@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{CgroupError, Limits, Usage, at, keyed, number, read, read_optional, tree, write};
+use cofferdam_model::Usage;
+
+use super::{CgroupError, Limits, at, keyed, number, read, read_optional, tree, write};
 
 /// The length of a CPU accounting period in microseconds, as Docker's.
 const CPU_PERIOD: u64 = 100_000;
+/// What the kernel's files count in (`USER_HZ` is 100 wherever this engine runs).
+const TICK_NANOS: u64 = 10_000_000;
 
 /// The group's directory in each controller.
 #[derive(Clone, Debug)]
@@ -117,12 +121,40 @@ impl Directories {
         let of = |controller, file| {
             self.existing(controller).map_or(Ok(0), |directory| number(&directory.join(file)))
         };
+        let text = |controller, file| -> Result<String, CgroupError> {
+            let Some(directory) = self.existing(controller) else { return Ok(String::new()) };
+            Ok(read_optional(&directory.join(file))?.unwrap_or_default())
+        };
+        let (memory, time) = (text("memory", "memory.stat")?, text("cpuacct", "cpuacct.stat")?);
+        let (throttling, disks) =
+            (text("cpu", "cpu.stat")?, text("blkio", "blkio.throttle.io_service_bytes_recursive")?);
+        let ticks = |key| keyed(&time, key).saturating_mul(TICK_NANOS);
         Ok(Usage {
             memory: of("memory", "memory.usage_in_bytes")?,
+            memory_limit: of("memory", "memory.limit_in_bytes")?,
+            inactive_file: keyed(&memory, "total_inactive_file"),
             cpu_nanos: of("cpuacct", "cpuacct.usage")?,
+            cpu_user_nanos: ticks("user"),
+            cpu_kernel_nanos: ticks("system"),
+            periods: keyed(&throttling, "nr_periods"),
+            throttled_periods: keyed(&throttling, "nr_throttled"),
+            throttled_nanos: keyed(&throttling, "throttled_time"),
             pids: of("pids", "pids.current")?,
+            pids_limit: of("pids", "pids.max")?,
+            read_bytes: of_disks(&disks, "Read"),
+            written_bytes: of_disks(&disks, "Write"),
+            interfaces: Vec::new(),
         })
     }
+}
+
+/// The sum over all disks in a file of lines `major:minor operation bytes`.
+fn of_disks(text: &str, operation: &str) -> u64 {
+    let bytes = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        (fields.next()? == operation).then(|| fields.next()?.parse::<u64>().ok()).flatten()
+    };
+    text.lines().filter_map(bytes).sum()
 }
 
 fn set_memory(directory: &Path, limits: &Limits) -> Result<(), CgroupError> {

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CgroupError, Limits, Usage, at, keyed, number, read_optional, write};
+use cofferdam_model::Usage;
+
+use super::{CgroupError, Limits, at, keyed, number, read_optional, summed, write};
 
 const CPU_PERIOD: u64 = 100_000;
 
@@ -108,11 +110,25 @@ impl Directory {
     }
 
     pub(super) fn usage(&self) -> Result<Usage, CgroupError> {
-        let cpu = read_optional(&self.path.join("cpu.stat"))?;
+        let text = |file| Ok(read_optional(&self.path.join(file))?.unwrap_or_default());
+        let (cpu, memory, disks): (String, String, String) =
+            (text("cpu.stat")?, text("memory.stat")?, text("io.stat")?);
+        let nanos = |key| keyed(&cpu, key).saturating_mul(1000);
         Ok(Usage {
             memory: number(&self.path.join("memory.current"))?,
-            cpu_nanos: cpu.map_or(0, |text| keyed(&text, "usage_usec").saturating_mul(1000)),
+            memory_limit: number(&self.path.join("memory.max"))?,
+            inactive_file: keyed(&memory, "inactive_file"),
+            cpu_nanos: nanos("usage_usec"),
+            cpu_user_nanos: nanos("user_usec"),
+            cpu_kernel_nanos: nanos("system_usec"),
+            periods: keyed(&cpu, "nr_periods"),
+            throttled_periods: keyed(&cpu, "nr_throttled"),
+            throttled_nanos: nanos("throttled_usec"),
             pids: number(&self.path.join("pids.current"))?,
+            pids_limit: number(&self.path.join("pids.max"))?,
+            read_bytes: summed(&disks, "rbytes"),
+            written_bytes: summed(&disks, "wbytes"),
+            interfaces: Vec::new(),
         })
     }
 }
