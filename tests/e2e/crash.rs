@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cofferdam_tests::{Case, Daemon, Test, check, check_eq, eventually};
+use cofferdam_tests::{Case, Daemon, Invocation, Test, check, check_eq, eventually};
 
 pub const CASES: &[Test] = &[
     Test::both("crash::daemon_killed", daemon_killed).with_vms(2),
     Test::both("crash::daemon_killed_at_every_step_of_a_start", daemon_killed_at_every_step_of_a_start)
         .with_vms(2),
     Test::both("crash::shim_killed", shim_killed),
+    Test::both("crash::nothing_is_left", nothing_is_left),
     Test::both("crash::daemon_stopped_and_started", daemon_stopped_and_started),
     Test::engine("crash::two_daemons_side_by_side", two_daemons_side_by_side),
     Test::engine("crash::one_daemon_per_root", one_daemon_per_root),
@@ -127,6 +128,92 @@ fn shim_killed(case: &Case) -> Result<()> {
 }
 
 /// SIGTERM ends the daemon and no container; `--restart always` brings back what was lost meanwhile.
+/// Containers with a published port, a volume and a network come and go while daemons and shims are killed; at the end
+/// nothing is left. `COFFERDAM_CYCLES` says how many: 10 when it does not.
+fn nothing_is_left(case: &Case) -> Result<()> {
+    let cycles = std::env::var("COFFERDAM_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let daemon = Daemon::start(case.host, "leaks", &[])?;
+    daemon.install_nanoserver()?;
+    daemon.docker(&["network", "create", "net"]).ok()?;
+    let isolation = case.isolation();
+    // The same moments in every run.
+    let mut state: u64 = 42;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for cycle in 0..cycles {
+        let name = format!("c{cycle}");
+        let network = if cycle % 2 == 0 { "net" } else { "bridge" };
+        let run = [
+            "run",
+            "-d",
+            "--name",
+            &name,
+            &isolation,
+            "--network",
+            network,
+            "-p",
+            "127.0.0.1::80",
+            "-v",
+            "vol:/v",
+            "-v",
+            "/anonymous",
+            "nanoserver",
+            "sleep",
+            "1000",
+        ];
+        let moment = |millis| std::thread::sleep(Duration::from_millis(millis));
+        let what = random(4);
+        if what == 0 {
+            // In the middle of a start.
+            let client = daemon.docker(&run).spawn()?;
+            moment(random(400));
+            daemon.kill()?;
+            client.kill();
+            daemon.launch(&[])?;
+        } else {
+            daemon.docker(&run).ok().with_context(|| format!("cycle {cycle}"))?;
+        }
+        match what {
+            1 => {
+                daemon.kill()?;
+                daemon.launch(&[])?;
+            }
+            2 => {
+                let id = daemon.inspect(&name)?["Id"].as_str().context("no ID")?.to_owned();
+                let pid =
+                    std::fs::read_to_string(daemon.exec_root().join("containers").join(id).join("shim.pid"))?;
+                Invocation::new("kill", &["-9", pid.trim()]).ok()?;
+            }
+            3 => {
+                // In the middle of a removal.
+                let client = daemon.docker(&["rm", "-f", "-v", &name]).spawn()?;
+                moment(random(60));
+                daemon.kill()?;
+                client.kill();
+                daemon.launch(&[])?;
+            }
+            _ => {}
+        }
+        // It may be gone, or never have been there.
+        let removed = daemon.docker(&["rm", "-f", "-v", &name]).output()?;
+        check!(
+            removed.code == 0 || removed.stderr.contains("No such container"),
+            "cycle {cycle} ({what}): {}",
+            removed.stderr
+        );
+    }
+    eventually(Duration::from_secs(20), || {
+        Ok(daemon.docker(&["network", "rm", "net"]).output()?.code.eq(&0).then_some(()))
+    })
+    .context("somebody is still in the network")?;
+    daemon.docker(&["volume", "rm", "vol"]).ok()?;
+    daemon.docker(&["volume", "prune", "-f", "-a"]).ok()?;
+    check_eq!(daemon.docker(&["volume", "ls", "-q"]).ok()?, "");
+    daemon.remove_everything()
+}
+
 fn daemon_stopped_and_started(case: &Case) -> Result<()> {
     let daemon = Daemon::start(case.host, "stopped", &[])?;
     daemon.install_nanoserver()?;

@@ -1,6 +1,7 @@
 //! The machine under test and what it can do.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, OnceLock};
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +21,7 @@ pub struct Host {
     vm_freed: Condvar,
     shared: OnceLock<Result<Daemon, String>>,
     instances: Mutex<Vec<(String, PathBuf)>>,
+    next_number: AtomicUsize,
     hyperv: OnceLock<Result<(), String>>,
 }
 
@@ -48,6 +50,7 @@ impl Host {
             vm_freed: Condvar::new(),
             shared: OnceLock::new(),
             instances: Mutex::new(Vec::new()),
+            next_number: AtomicUsize::new(0),
             hyperv: OnceLock::new(),
         })
     }
@@ -96,11 +99,11 @@ impl Host {
         self.instances.lock().expect("no holder panics").push((instance.to_owned(), dir.to_owned()));
     }
 
-    /// A number that no other daemon of this run has.
+    /// A name that no other daemon of this run has, nor gets.
     #[must_use]
     pub fn next_instance(&self) -> String {
-        let count = self.instances.lock().expect("no holder panics").len();
-        format!("t{:04x}{count:x}", std::process::id() & 0xffff)
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        format!("t{:04x}{number:x}", std::process::id() & 0xffff)
     }
 
     /// Whether this level can run here at all; the reason when it cannot.

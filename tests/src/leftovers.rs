@@ -24,7 +24,7 @@ pub fn leftovers(instance: &str, dir: &Path) -> Vec<String> {
     let tables = std::process::Command::new("nft").args(["list", "tables"]).output();
     let tables =
         tables.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    for table in tables.lines().filter(|line| line.ends_with(&format!("_{instance}"))) {
+    for table in tables.lines().filter(|line| line.contains(&format!("cofferdam_{instance}"))) {
         left.push(format!("firewall {table}"));
     }
     let root = Path::new("/sys/fs/cgroup");
