@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use caps::{CapSet, Capability};
+use caps::Capability;
 use cofferdam_archive::{self as archive, Options};
 use cofferdam_model::ArchiveOrder;
 use cofferdam_sys::process::ProcessHandle;
@@ -22,6 +22,7 @@ use crate::control::{Made, Streams};
 use crate::exec::{pipe, place};
 use crate::failure::Failure;
 use crate::fork::fork_sibling;
+use crate::privileges;
 
 /// What reading and writing all users' files takes.
 const KEPT: [Capability; 7] = [
@@ -77,16 +78,7 @@ fn enter(init: &ProcessHandle, order: &ArchiveOrder, streams: Streams) -> Result
     rustix::process::umask(rustix::fs::Mode::empty());
     setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).map_err(failed("memory limit"))?;
     LinuxSyscall.close_range(0).map_err(|error| Failure::from_chain(&error))?;
-    let refused = |error: caps::errors::CapsError| Failure::new("capabilities", error);
-    let kept = caps::read(None, CapSet::Permitted).map_err(refused)?;
-    let kept = kept.into_iter().filter(|capability| KEPT.contains(capability)).collect();
-    for capability in caps::read(None, CapSet::Bounding).map_err(refused)? {
-        caps::drop(None, CapSet::Bounding, capability).map_err(refused)?;
-    }
-    caps::clear(None, CapSet::Inheritable).map_err(refused)?;
-    caps::set(None, CapSet::Effective, &kept).map_err(refused)?;
-    caps::set(None, CapSet::Permitted, &kept).map_err(refused)?;
-    nix::sys::prctl::set_no_new_privs().map_err(failed("no_new_privs"))
+    privileges::keep_only(&KEPT).map_err(|error| Failure::new("capabilities", format_args!("{error:#}")))
 }
 
 /// Does it; the exit code.

@@ -11,13 +11,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use caps::{CapSet, Capability};
+use caps::Capability;
 use cofferdam_model::{JailReply, ShareSpec};
 use nix::sched::CloneFlags;
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 
 use crate::share_fids::{Fids, Reply};
-use crate::{jail_root, jail_socket};
+use crate::{jail_root, jail_socket, privileges};
 
 /// What reading and writing other users' files takes.
 const KEPT: [Capability; 8] = [
@@ -79,14 +79,7 @@ fn enter(spec: &ShareSpec) -> Result<p9::Server> {
     // New files get the guest's owner by setfsuid; without this, that call would take the rights away, too.
     rustix::thread::set_capabilities_secure_bits(rustix::thread::CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .context("secure bits")?;
-    let kept = caps::read(None, CapSet::Permitted)?.into_iter().filter(|c| KEPT.contains(c)).collect();
-    for capability in caps::read(None, CapSet::Bounding)? {
-        caps::drop(None, CapSet::Bounding, capability).context("bounding set")?;
-    }
-    caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept)?;
-    caps::set(None, CapSet::Permitted, &kept)?;
-    nix::sys::prctl::set_no_new_privs().context("no_new_privs")?;
+    privileges::keep_only(&KEPT)?;
     crate::jail_filter::load_for_share().context("seccomp")?;
     Ok(server)
 }

@@ -47,7 +47,7 @@ pub fn ensure_network(config: &BridgeConfig, policy: Policy) -> Result<(), NetEr
     let complete = || {
         bring_up(config)?;
         nat::enable_forwarding()?;
-        nat::run_nft(&rules(&config.nft_table, &config.name, subnet_of(config)?, policy))?;
+        nat::run_nft(&rules(&config.nft_table, &config.name, subnet_of(config)?, policy, ""))?;
         nat::route_loopback(&config.name)
     };
     complete().inspect_err(|_| {

@@ -14,6 +14,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use crate::published::{ANYWHERE, AT_ADDRESS, elements};
+use crate::user_network::{Policy, rules};
 use crate::{NetError, Published, Subnet};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
@@ -42,7 +43,8 @@ pub(crate) fn install(
     subnet: Subnet,
     published: &[Published],
 ) -> Result<(), NetError> {
-    run_nft(&(rules(table, bridge, subnet) + &elements(table, published, &["add"])))
+    let rules = rules(table, bridge, subnet, Policy::OPEN, &publishing());
+    run_nft(&(rules + &elements(table, published, &["add"])))
 }
 
 /// Removes the table. Without `nft` there is none of ours.
@@ -53,13 +55,11 @@ pub(crate) fn remove(table: &str) -> Result<(), NetError> {
     }
 }
 
-/// Adding the table first makes deleting it succeed in any case; all of it is one transaction.
-fn rules(table: &str, bridge: &str, subnet: Subnet) -> String {
+/// What the default network's table has beside a network's rules: the maps of published ports, its own containers' and
+/// those of users' networks, and what looks into them.
+fn publishing() -> String {
     format!(
-        "add table ip {table}\n\
-         delete table ip {table}\n\
-         table ip {table} {{\n\
-         \tmap {ANYWHERE} {{\n\
+        "\tmap {ANYWHERE} {{\n\
          \t\ttype inet_proto . inet_service : ipv4_addr . inet_service\n\
          \t}}\n\
          \tmap {AT_ADDRESS} {{\n\
@@ -69,11 +69,6 @@ fn rules(table: &str, bridge: &str, subnet: Subnet) -> String {
          \t\tdnat ip to ip daddr . meta l4proto . th dport map @{AT_ADDRESS}\n\
          \t\tdnat ip to meta l4proto . th dport map @{ANYWHERE}\n\
          \t}}\n\
-         \tchain wire {{\n\
-         \t\ttype filter hook prerouting priority raw; policy accept;\n\
-         \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n\
-         \t\tiifname \"{bridge}\" ip saddr 127.0.0.0/8 drop\n\
-         \t}}\n\
          \tchain prerouting {{\n\
          \t\ttype nat hook prerouting priority dstnat; policy accept;\n\
          \t\tfib daddr type local jump to_containers\n\
@@ -81,21 +76,7 @@ fn rules(table: &str, bridge: &str, subnet: Subnet) -> String {
          \tchain output {{\n\
          \t\ttype nat hook output priority -100; policy accept;\n\
          \t\tfib daddr type local jump to_containers\n\
-         \t}}\n\
-         \tchain postrouting {{\n\
-         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
-         \t\tip saddr {subnet} oifname != \"{bridge}\" masquerade\n\
-         \t\toifname \"{bridge}\" ct status dnat ip saddr {{ 127.0.0.0/8, {subnet} }} masquerade\n\
-         \t}}\n\
-         \tchain forward {{\n\
-         \t\ttype filter hook forward priority filter; policy accept;\n\
-         \t\tiifname \"{bridge}\" ip saddr != {subnet} drop\n\
-         \t\tiifname \"{bridge}\" accept\n\
-         \t\toifname \"{bridge}\" ct state established,related accept\n\
-         \t\toifname \"{bridge}\" ct status dnat accept\n\
-         \t\toifname \"{bridge}\" drop\n\
-         \t}}\n\
-         }}\n"
+         \t}}\n"
     )
 }
 
@@ -128,7 +109,8 @@ mod tests {
 
     #[test]
     fn the_table_is_replaced_in_one_script() {
-        let text = rules("cofferdam_a", "cfd-a", "172.30.0.0/16".parse().unwrap());
+        let subnet = "172.30.0.0/16".parse().unwrap();
+        let text = rules("cofferdam_a", "cfd-a", subnet, Policy::OPEN, &publishing());
         assert!(
             text.starts_with(
                 "add table ip cofferdam_a\ndelete table ip cofferdam_a\ntable ip cofferdam_a {\n"

@@ -1,4 +1,5 @@
-//! The rules of a network of a user's. Each has a table of its own, so that one more or less changes no other.
+//! The rules of a network: the default one's, and those of users. Each has a table of its own, so that one more or less
+//! changes no other.
 
 use crate::Subnet;
 
@@ -14,8 +15,14 @@ pub struct Policy {
     pub masquerade: bool,
 }
 
-/// The table as a whole, to be put in place of the former one in one transaction. Chains are as in [`crate::nat`].
-pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy) -> String {
+impl Policy {
+    /// The default network's.
+    pub(crate) const OPEN: Self = Self { internal: false, between_containers: true, masquerade: true };
+}
+
+/// The table as a whole, with `more` in it, to be put in place of the former one in one transaction: adding the table first
+/// makes deleting it succeed in any case. What the chains are for is said in [`crate::nat`].
+pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy, more: &str) -> String {
     let outbound = if policy.masquerade && !policy.internal {
         format!("\t\tip saddr {subnet} oifname != \"{bridge}\" masquerade\n")
     } else {
@@ -47,6 +54,7 @@ pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy) -
         "add table ip {table}\n\
          delete table ip {table}\n\
          table ip {table} {{\n\
+         {more}\
          \tchain wire {{\n\
          \t\ttype filter hook prerouting priority raw; policy accept;\n\
          \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n\
@@ -75,7 +83,7 @@ mod tests {
     fn what_may_pass_is_in_the_rules() {
         let text = |internal, between_containers| {
             let policy = Policy { internal, between_containers, masquerade: true };
-            rules("t", "b", "172.30.0.0/16".parse().unwrap(), policy)
+            rules("t", "b", "172.30.0.0/16".parse().unwrap(), policy, "")
         };
         let open = text(false, true);
         assert!(open.starts_with("add table ip t\ndelete table ip t\ntable ip t {\n"));

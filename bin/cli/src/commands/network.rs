@@ -11,7 +11,7 @@ use cofferdam_client::models::{
 
 use super::Outcome;
 use super::each::each;
-use super::prune::confirm;
+use super::prune::{confirm, deleted};
 use crate::output::{self, Listing, Row};
 use crate::session::Session;
 use crate::values;
@@ -226,17 +226,9 @@ impl Prune {
             return Ok(0);
         }
         let pruned = session.client.prune_networks(&values::filters(&self.filter)).await?;
-        show_networks(&pruned.networks_deleted.unwrap_or_default())?;
+        deleted("Networks", &pruned.networks_deleted.unwrap_or_default())?;
         Ok(0)
     }
-}
-
-/// Lists what is gone, when anything is.
-pub fn show_networks(deleted: &[String]) -> std::io::Result<()> {
-    if deleted.is_empty() {
-        return Ok(());
-    }
-    output::line(format!("Deleted Networks:\n{}\n", deleted.join("\n")))
 }
 
 impl Connect {

@@ -28,7 +28,7 @@ impl Arguments {
             return Ok(0);
         }
         let pruned = session.client.prune_containers(&filters).await?;
-        show_containers(&pruned.containers_deleted.unwrap_or_default())?;
+        deleted("Containers", &pruned.containers_deleted.unwrap_or_default())?;
         reclaimed(pruned.space_reclaimed.unwrap_or(0))?;
         Ok(0)
     }
@@ -44,11 +44,11 @@ pub fn confirm(warning: &str) -> anyhow::Result<bool> {
 }
 
 /// Lists what is gone, when anything is.
-pub fn show_containers(deleted: &[String]) -> std::io::Result<()> {
-    if deleted.is_empty() {
+pub fn deleted(kind: &str, names: &[String]) -> std::io::Result<()> {
+    if names.is_empty() {
         return Ok(());
     }
-    output::line(format!("Deleted Containers:\n{}\n", deleted.join("\n")))
+    output::line(format!("Deleted {kind}:\n{}\n", names.join("\n")))
 }
 
 /// The last line.

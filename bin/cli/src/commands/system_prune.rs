@@ -5,9 +5,7 @@ use cofferdam_client::Filters;
 
 use super::Outcome;
 use super::image_prune::show_images;
-use super::network::show_networks;
-use super::prune::{confirm, reclaimed, show_containers};
-use super::volume::show_volumes;
+use super::prune::{confirm, deleted, reclaimed};
 use crate::session::Session;
 use crate::values;
 
@@ -48,14 +46,17 @@ impl Arguments {
             return Ok(0);
         }
         let containers = session.client.prune_containers(&filters).await?;
-        show_containers(&containers.containers_deleted.unwrap_or_default())?;
+        deleted("Containers", &containers.containers_deleted.unwrap_or_default())?;
         let mut space = containers.space_reclaimed.unwrap_or(0);
         if self.volumes {
             let volumes = session.client.prune_volumes(&filters).await?;
-            show_volumes(&volumes.volumes_deleted.unwrap_or_default())?;
+            deleted("Volumes", &volumes.volumes_deleted.unwrap_or_default())?;
             space = space.saturating_add(volumes.space_reclaimed.unwrap_or(0));
         }
-        show_networks(&session.client.prune_networks(&filters).await?.networks_deleted.unwrap_or_default())?;
+        deleted(
+            "Networks",
+            &session.client.prune_networks(&filters).await?.networks_deleted.unwrap_or_default(),
+        )?;
         let mut of_images = filters;
         of_images.add("dangling", if self.all { "false" } else { "true" });
         let images = session.client.prune_images(&of_images).await?;

@@ -5,7 +5,7 @@ use cofferdam_client::models::{Volume, VolumeCreateRequest};
 
 use super::Outcome;
 use super::each::each;
-use super::prune::{confirm, reclaimed};
+use super::prune::{confirm, deleted, reclaimed};
 use crate::output::{self, Listing, Row, human_size};
 use crate::session::Session;
 use crate::values;
@@ -138,18 +138,10 @@ impl Prune {
             return Ok(0);
         }
         let pruned = session.client.prune_volumes(&filters).await?;
-        show_volumes(&pruned.volumes_deleted.unwrap_or_default())?;
+        deleted("Volumes", &pruned.volumes_deleted.unwrap_or_default())?;
         reclaimed(pruned.space_reclaimed.unwrap_or(0))?;
         Ok(0)
     }
-}
-
-/// Lists what is gone, when anything is.
-pub fn show_volumes(deleted: &[String]) -> std::io::Result<()> {
-    if deleted.is_empty() {
-        return Ok(());
-    }
-    output::line(format!("Deleted Volumes:\n{}\n", deleted.join("\n")))
 }
 
 impl Remove {

@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cofferdam_model::{ContainerId, Isolation, LogDriver, LogSpec, NetworkSpec};
 use cofferdam_store::Wanted;
@@ -19,9 +18,6 @@ use super::{Container, image, start};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::vm;
-
-const LONGEST_CREATE: Duration = Duration::from_secs(120);
-const LONGEST_DELETE: Duration = Duration::from_secs(20);
 
 /// A container at rest, with its files in place.
 pub(super) struct Session {
@@ -96,7 +92,7 @@ impl Session {
             })
         };
         writing.await.map_err(|error| ApiError::internal(format!("cannot write the bundle: {error}")))??;
-        tokio::time::timeout(LONGEST_CREATE, shim.create(false))
+        tokio::time::timeout(start::LONGEST_CREATE, shim.create(false))
             .await
             .map_err(|_elapsed| ApiError::internal("the container's shim did not answer in time"))?
             .map_err(|error| {
@@ -107,27 +103,7 @@ impl Session {
 
     /// Takes it down; what was written is on the container's disk afterwards.
     pub(super) async fn close(mut self) {
-        let held = match self.shim.take() {
-            Some(shim) => {
-                let deleting = tokio::time::timeout(LONGEST_DELETE, async {
-                    let deleted = shim.delete("").await;
-                    shim.shutdown().await;
-                    deleted
-                });
-                !matches!(deleting.await, Ok(Ok(())))
-            }
-            None => true,
-        };
-        let (bundle, cgroup) = (self.bundle.clone(), self.cgroup.clone());
-        let clearing = tokio::task::spawn_blocking(move || {
-            if held {
-                start::kill_everything(&bundle, &cgroup);
-            }
-            start::remove_directory(&bundle)
-        });
-        if let Ok(Err(error)) = clearing.await {
-            tracing::warn!("cannot remove a session's bundle: {error}");
-        }
+        start::take_down_at(&self.container.id, self.bundle, self.cgroup, self.shim.take()).await;
         if self.container.record().isolation == Isolation::Hyperv
             && let Err(error) =
                 self.engine.store.set_stopped(&self.container.id, &to_json(&*self.container.status()))

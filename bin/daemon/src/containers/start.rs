@@ -8,10 +8,11 @@
 //!
 //! Whatever fails, everything before it is undone: shim, cgroup, bundle, and (by the actor) the leases.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_model::{BridgeNetwork, Event, Isolation, VmSpec, VmStart};
+use cofferdam_model::{BridgeNetwork, ContainerId, Event, Isolation, VmSpec, VmStart};
 use cofferdam_store::{Leases, StoreError, Wanted};
 use cofferdam_sys::cgroup::Cgroup;
 use jiff::Timestamp;
@@ -28,7 +29,7 @@ use crate::networks::Attachment;
 use crate::{networks, ports, templates, vm};
 
 /// A shim that needs longer than this to make a container, or its guest to boot, has failed.
-const LONGEST_CREATE: Duration = Duration::from_secs(120);
+pub(super) const LONGEST_CREATE: Duration = Duration::from_secs(120);
 /// The same for taking it down.
 const LONGEST_DELETE: Duration = Duration::from_secs(20);
 /// How long processes may take to die after SIGKILL.
@@ -157,7 +158,7 @@ fn take_ports(
         return Ok(starting);
     }
     let wishes = ports::wishes(&record.config, &record.host).map_err(ApiError::bad_request)?;
-    let name = |id: &cofferdam_model::ContainerId| Some(engine.containers.find(id.as_str()).ok()?.name());
+    let name = |id: &ContainerId| Some(engine.containers.find(id.as_str()).ok()?.name());
     let ports =
         engine.ports.take(&container.id, &wishes, name).map_err(|reason| no_ports(container, &reason))?;
     Ok(Status { ports, ..starting })
@@ -305,7 +306,12 @@ pub(super) async fn release_ports(engine: &Shared, container: &Arc<Container>, s
 /// Undoes a start, or clears up after an exit: task, shim, cgroup, bundle. Never fails; what cannot be undone is
 /// logged, and found again by the next daemon.
 pub(super) async fn take_down(engine: &Shared, container: &Arc<Container>, shim: Option<Shim>) {
-    let id = container.id.clone();
+    let bundle = engine.paths.bundle(&container.id);
+    take_down_at(&container.id, bundle, bundle::cgroup(engine, container), shim).await;
+}
+
+/// The same for what runs in this bundle and control group; `id` is for the log.
+pub(super) async fn take_down_at(id: &ContainerId, bundle: PathBuf, cgroup: String, shim: Option<Shim>) {
     let held = match shim {
         Some(shim) => {
             let deleting = tokio::time::timeout(LONGEST_DELETE, async {
@@ -327,18 +333,16 @@ pub(super) async fn take_down(engine: &Shared, container: &Arc<Container>, shim:
         }
         None => true,
     };
-    let (engine, container) = (Arc::clone(engine), Arc::clone(container));
     let clearing = tokio::task::spawn_blocking(move || {
-        let bundle = engine.paths.bundle(&container.id);
         if held {
-            kill_everything(&bundle, &bundle::cgroup(&engine, &container));
+            kill_everything(&bundle, &cgroup);
         }
-        if let Err(error) = remove_directory(&bundle) {
-            tracing::warn!(id = %container.id, "cannot remove the bundle: {error}");
-        }
+        remove_directory(&bundle)
     });
-    if let Err(error) = clearing.await {
-        tracing::error!(%id, "clearing up failed: {error}");
+    match clearing.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%id, "cannot remove the bundle: {error}"),
+        Err(error) => tracing::error!(%id, "clearing up failed: {error}"),
     }
 }
 
