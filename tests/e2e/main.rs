@@ -9,6 +9,7 @@ mod clone;
 mod copy;
 mod crash;
 mod exec;
+mod health;
 mod image;
 mod lifecycle;
 mod limits;
@@ -34,6 +35,7 @@ const TABLE: &[&[Test]] = &[
     run::CASES,
     lifecycle::CASES,
     exec::CASES,
+    health::CASES,
     logs::CASES,
     listing::CASES,
     network::CASES,

@@ -21,7 +21,7 @@ mod version;
 
 pub use bollard_stubs::models;
 pub use cofferdam::{ContainerExtension, InfoExtension, TemplateSummary};
-pub use duration::human_duration;
+pub use duration::{InvalidDuration, go_duration, human_duration, parse_duration};
 pub use error::ErrorBody;
 pub use filters::{Filters, InvalidFilters};
 pub use progress::{Progress, ProgressDetail, ProgressError};

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use cofferdam_client::models::{
-    ContainerCreateBody, DeviceMapping, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum,
-    HostConfigIsolationEnum, HostConfigLogConfig, NetworkingConfig, PortMap, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigCgroupnsModeEnum, HostConfigIsolationEnum, HostConfigLogConfig, NetworkingConfig, PortMap,
+    RestartPolicy, RestartPolicyNameEnum,
 };
 use cofferdam_model::Isolation;
 
@@ -41,6 +41,7 @@ pub fn body(options: &Options, detached: bool, auto_remove: bool) -> anyhow::Res
         image: Some(options.image()),
         volumes: some(anonymous_volumes.collect()),
         working_dir: options.workdir.clone(),
+        healthcheck: healthcheck(options)?,
         entrypoint: options.entrypoint.clone().map(|program| vec![program]),
         labels: Some(labels),
         stop_signal: options.stop_signal.clone(),
@@ -127,6 +128,24 @@ fn host_config(options: &Options, auto_remove: bool) -> anyhow::Result<HostConfi
         cgroup_parent: options.cgroup_parent.clone(),
         ..HostConfig::default()
     })
+}
+
+/// The health check; nothing when nothing of it is given, so that the image's is taken.
+fn healthcheck(options: &Options) -> anyhow::Result<Option<HealthConfig>> {
+    let wanted = HealthConfig {
+        test: options.health_cmd.as_ref().map(|line| vec!["CMD-SHELL".to_owned(), line.clone()]),
+        interval: options.health_interval,
+        timeout: options.health_timeout,
+        retries: options.health_retries,
+        start_period: options.health_start_period,
+        start_interval: options.health_start_interval,
+    };
+    let given = wanted != HealthConfig::default();
+    if options.no_healthcheck {
+        anyhow::ensure!(!given, "--no-healthcheck conflicts with --health-* options");
+        return Ok(Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }));
+    }
+    Ok(given.then_some(wanted))
 }
 
 /// What is not given is left out.
@@ -303,8 +322,33 @@ mod tests {
     }
 
     #[test]
+    fn a_health_check_is_said_only_when_it_is_given() {
+        let check =
+            |flags: &str| parse(&format!("cofferdam run {flags} x"), true).unwrap()["Healthcheck"].take();
+        assert_eq!(check("--rm"), serde_json::Value::Null);
+        assert_eq!(check("--no-healthcheck"), serde_json::json!({ "Test": ["NONE"] }));
+        assert_eq!(
+            check(
+                "--health-cmd=a --health-interval 1m30s --health-timeout=2s --health-retries=4 --health-start-interval=5ms"
+            ),
+            serde_json::json!({
+                "Test": ["CMD-SHELL", "a"], "Interval": 90_000_000_000_i64, "Timeout": 2_000_000_000, "Retries": 4,
+                "StartInterval": 5_000_000,
+            })
+        );
+        assert_eq!(
+            check("--health-start-period=1h"),
+            serde_json::json!({ "StartPeriod": 3_600_000_000_000_i64 })
+        );
+    }
+
+    #[test]
     fn nonsense_is_refused_here() {
         for (line, want) in [
+            (
+                "cofferdam run --no-healthcheck --health-cmd a x",
+                "--no-healthcheck conflicts with --health-* options",
+            ),
             (
                 "cofferdam run --isolation vm x",
                 "invalid isolation \"vm\": must be default, process, or hyperv",

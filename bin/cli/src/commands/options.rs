@@ -128,6 +128,28 @@ pub struct Options {
     #[arg(long, value_name = "NAME=VALUE")]
     pub log_opt: Vec<String>,
 
+    /// Command to run to check health
+    #[arg(long, value_name = "COMMAND", help_heading = "Health")]
+    pub health_cmd: Option<String>,
+    /// Time between running the check (ms|s|m|h)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Health")]
+    pub health_interval: Option<i64>,
+    /// Consecutive failures needed to report unhealthy
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "Health")]
+    pub health_retries: Option<i64>,
+    /// Maximum time to allow one check to run (ms|s|m|h)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Health")]
+    pub health_timeout: Option<i64>,
+    /// Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Health")]
+    pub health_start_period: Option<i64>,
+    /// Time between running the check during the start period (ms|s|m|h)
+    #[arg(long, value_name = "DURATION", value_parser = values::duration, help_heading = "Health")]
+    pub health_start_interval: Option<i64>,
+    /// Disable any container-specified HEALTHCHECK
+    #[arg(long, help_heading = "Health")]
+    pub no_healthcheck: bool,
+
     /// Connect a container to a network (bridge, none, host, or one made by network create)
     #[arg(long, alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub network: Option<String>,

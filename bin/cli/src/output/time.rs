@@ -1,11 +1,9 @@
 //! Points in time: shown in the local zone, and read from `--since` and its like.
 
-use std::time::Duration;
-
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned, civil};
 
-use cofferdam_client::api::human_duration;
+use cofferdam_client::api::{human_duration, parse_duration};
 
 /// `2026-01-02 15:04:05 +0000 UTC`, as Go prints a time of whole seconds.
 #[must_use]
@@ -63,49 +61,9 @@ pub fn point_in_time(text: &str, now: Timestamp) -> Result<String, String> {
     civil.to_zoned(local.1).map(|time| api(time.timestamp())).map_err(|_out_of_range| invalid())
 }
 
-/// Go's durations: `1h30m`, `1.5s`, `300ms`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let invalid = || format!("invalid duration {text:?}");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut total = 0.0;
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.')).ok_or_else(invalid)?;
-        let (number, after) = rest.split_at(digits);
-        let unit = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit);
-        let factor = match unit {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return Err(invalid()),
-        };
-        total += number.parse::<f64>().map_err(|_not_a_number| invalid())? * factor;
-        rest = after;
-    }
-    Duration::try_from_secs_f64(total).map_err(|_out_of_range| invalid())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        assert_eq!(parse_duration("1h30m").unwrap(), Duration::from_secs(5400));
-        assert_eq!(parse_duration("1.5s").unwrap(), Duration::from_millis(1500));
-        for bad in ["", "5", "m", "1x", "-1m", "1h2"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn points_in_time_are_unix_times() {

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::config::RestartPolicy;
+use super::health::{Check, Health, Monitor};
 use super::record::Status;
 use super::restart::{self, Backoff};
 use super::shim::{Ended, Shim, ShimError};
@@ -76,6 +77,8 @@ pub(super) struct Actor {
     pub(super) container: Arc<Container>,
     /// The shim's answer to `Wait`, while the container runs.
     pub(super) exit: Option<Waiting>,
+    /// Probes it, while it runs and has a health check.
+    pub(super) health: Option<Monitor>,
     backoff: Backoff,
     restart_at: Option<Instant>,
     gone: bool,
@@ -83,8 +86,15 @@ pub(super) struct Actor {
 
 /// Runs until the container is removed.
 pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mpsc::Receiver<Command>) {
-    let mut actor =
-        Actor { engine, container, exit: None, backoff: Backoff::default(), restart_at: None, gone: false };
+    let mut actor = Actor {
+        engine,
+        container,
+        exit: None,
+        health: None,
+        backoff: Backoff::default(),
+        restart_at: None,
+        gone: false,
+    };
     while !actor.gone {
         let exit = async {
             match actor.exit.as_mut() {
@@ -98,6 +108,12 @@ pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mp
                 None => std::future::pending().await,
             }
         };
+        let probed = async {
+            match actor.health.as_mut() {
+                Some(monitor) => monitor.result(&actor.engine, &actor.container).await,
+                None => std::future::pending().await,
+            }
+        };
         // An exit comes first: a command that follows it must see its effect.
         tokio::select! {
             biased;
@@ -107,6 +123,7 @@ pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mp
                 None => return,
             },
             () = restart => actor.restart().await,
+            probed = probed => actor.probed(probed),
         }
     }
 }
@@ -200,11 +217,14 @@ impl Actor {
             at_rest.state.apply(StateEvent::Start).map_err(|error| ApiError::from_chain(&error))?;
         let ran_before = at_rest.started.is_some();
         let _alone = self.container.hold().await?;
-        match start::start(&self.engine, &self.container, Status { state: starting, ..at_rest.clone() }).await
-        {
+        let checked = Check::of(&self.container.record().config).is_some();
+        let health = checked.then(|| Health::begin(at_rest.health.clone()));
+        let begun = Status { state: starting, health, ..at_rest.clone() };
+        match start::start(&self.engine, &self.container, begun).await {
             Ok((shim, status)) => {
                 self.wait_for(&shim);
                 self.container.publish(status);
+                self.watch_health();
                 claim_volumes::announce(&self.engine, &self.container, "mount");
                 self.engine.events.publish(self.container.event("start"));
                 Ok(())
@@ -244,11 +264,13 @@ impl Actor {
     async fn adopt(&mut self, shim: Shim) -> ApiResult<()> {
         self.container.open_stdio(&shim).await.map_err(|error| ApiError::from_chain(&error))?;
         self.wait_for(&shim);
+        self.watch_health();
         Ok(())
     }
 
     async fn exited(&mut self, ended: Result<Ended, ShimError>) {
         self.exit = None;
+        self.health = None;
         let shim = self.container.shim();
         match ended {
             Ok(ended) => self.ended(ended, shim).await,
@@ -273,6 +295,7 @@ impl Actor {
         status.ports = Vec::new();
         status.pid = 0;
         status.vm = None;
+        status.health = status.health.map(Health::unwatched);
         status.exit_code = ended.code;
         status.finished = Some(ended.at);
         status.exits += 1;
@@ -379,10 +402,14 @@ impl Actor {
         }
         let shim = self.container.running_shim()?;
         let state = self.check(StateEvent::Pause).map_err(|error| ApiError::conflict(chain(&error)))?;
-        shim.pause()
-            .await
-            .map_err(|error| ApiError::internal(format!("cannot pause container {id}: {}", chain(&error))))?;
-        self.record(Status { state, ..status })?;
+        // Before: a frozen probe could not be ended.
+        self.unwatch_health().await;
+        if let Err(error) = shim.pause().await {
+            self.watch_health();
+            let id = &self.container.id;
+            return Err(ApiError::internal(format!("cannot pause container {id}: {}", chain(&error))));
+        }
+        self.record(Status { state, health: status.health.map(Health::unwatched), ..status })?;
         self.engine.events.publish(self.container.event("pause"));
         Ok(())
     }
@@ -403,6 +430,7 @@ impl Actor {
             }
         }
         self.record(Status { state, ..self.status() })?;
+        self.watch_health();
         self.engine.events.publish(self.container.event("unpause"));
         Ok(())
     }
@@ -449,6 +477,7 @@ impl Actor {
     async fn remove_with(&mut self, shim: Option<Shim>) {
         self.restart_at = None;
         self.exit = None;
+        self.health = None;
         self.gone = true;
         remove::remove(&self.engine, &self.container, shim).await;
     }

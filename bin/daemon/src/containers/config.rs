@@ -9,6 +9,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::health::Healthcheck;
+
 /// Reads a request: every `null` in an object counts as absent.
 pub fn lenient<T: DeserializeOwned>(mut value: Value) -> Result<T, serde_json::Error> {
     strip_nulls(&mut value);
@@ -73,9 +75,9 @@ pub struct Config {
     /// Arguments, or the program with its arguments.
     #[serde(deserialize_with = "words")]
     pub cmd: Option<Vec<String>>,
-    /// The health check; recorded only.
+    /// The health check.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<Value>,
+    pub healthcheck: Option<Healthcheck>,
     /// The image as the client named it.
     pub image: String,
     /// Directories that are volumes.

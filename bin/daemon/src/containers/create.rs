@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::actor::to_json;
 use super::config::{Config, CreateRequest, HostConfig};
+use super::health::Healthcheck;
 use super::mounts::{self, InvalidMount, MountKind};
 use super::record::{Record, Status};
 use super::spec::{capabilities, devices, process::Security};
@@ -123,7 +124,7 @@ fn check(
         return Err(ApiError::bad_request("no image specified: Config.Image cannot be empty"));
     }
     let image = image::find(engine, &wanted.image)?;
-    let mut config = merge(wanted, image.container_config());
+    let mut config = merge(wanted, image.container_config()).map_err(ApiError::bad_request)?;
     let (path, args) = program(&config)?;
     if config.hostname.is_empty() && host_config.network_mode == "host" {
         // On the host's network a container goes by the host's name, as in Docker.
@@ -177,7 +178,7 @@ fn check(
 }
 
 /// The request's configuration over the image's.
-fn merge(mut config: Config, image: &cofferdam_image::ContainerConfig) -> Config {
+fn merge(mut config: Config, image: &cofferdam_image::ContainerConfig) -> Result<Config, String> {
     if config.user.is_empty() {
         config.user.clone_from(&image.user);
     }
@@ -211,10 +212,11 @@ fn merge(mut config: Config, image: &cofferdam_image::ContainerConfig) -> Config
     if config.entrypoint.as_deref().is_some_and(|words| matches!(words, [only] if only.is_empty())) {
         config.entrypoint = None;
     }
-    if config.healthcheck.is_none() {
-        config.healthcheck.clone_from(&image.healthcheck);
+    if let Some(image) = &image.healthcheck {
+        let image = Healthcheck::of_image(image)?;
+        config.healthcheck = Some(config.healthcheck.take().unwrap_or_default().over(image));
     }
-    config
+    Ok(config)
 }
 
 /// The program and its arguments.
@@ -248,6 +250,9 @@ fn check_config(config: &mut Config, id: &ContainerId) -> ApiResult<()> {
     }
     if !config.stop_signal.is_empty() && signals::parse(&config.stop_signal).is_none() {
         return wrong(format!("Invalid signal: {}", config.stop_signal));
+    }
+    if let Some(text) = config.healthcheck.as_ref().and_then(Healthcheck::refusal) {
+        return wrong(text);
     }
     if let Some(entry) = config.env.iter().find(|entry| entry.is_empty() || entry.starts_with('=')) {
         return wrong(format!("invalid environment variable: {entry}"));
@@ -394,10 +399,7 @@ fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<Stri
     if !matches!(host.runtime.as_str(), "" | "runc" | "cofferdam" | "io.containerd.runc.v2") {
         return Err(ApiError::bad_request(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
-    let tested = config.healthcheck.as_ref().and_then(|check| check["Test"].as_array());
-    if tested.is_some_and(|test| !test.is_empty() && test[0] != "NONE") {
-        warnings.push("The health check is recorded but not run yet.".to_owned());
-    }
+    warnings.extend(config.healthcheck.as_ref().and_then(Healthcheck::warning));
     Ok(())
 }
 
@@ -481,7 +483,7 @@ mod tests {
             ..Default::default()
         };
         let merged = |config: Config| {
-            let config = merge(config, &image);
+            let config = merge(config, &image).unwrap();
             (program(&config).unwrap(), config)
         };
         let words = |list: &[&str]| Some(list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());

@@ -89,8 +89,13 @@ impl Exec {
         self.request.tty
     }
 
+    /// Its exit code, once it has ended.
+    pub(super) fn exit_code(&self) -> Option<i32> {
+        self.state().exit_code
+    }
+
     /// Waits until its end is known.
-    async fn ended(&self) {
+    pub(super) async fn ended(&self) {
         let mut state = self.state.subscribe();
         let ended = state.wait_for(|state| state.ended.is_some());
         let _ = tokio::time::timeout(END_KNOWN, ended).await;
@@ -178,6 +183,17 @@ impl Starting {
     /// Runs it without a client.
     pub async fn detached(self) -> ApiResult<()> {
         self.start(false, None).await.map(drop)
+    }
+
+    /// Runs it for the daemon itself: its output, in frames.
+    pub(super) async fn attached(&self) -> ApiResult<UnixStream> {
+        let stream = self.start(true, None).await?;
+        stream.ok_or_else(|| ApiError::internal("an exec without a stream"))
+    }
+
+    /// Sends it a signal.
+    pub(super) async fn signal(&self, signal: u32) -> Result<(), super::shim::ShimError> {
+        self.shim.kill(&self.exec.id, signal, false).await
     }
 
     /// Runs it for a client, who is told when it cannot be run. `size` is the client's console.

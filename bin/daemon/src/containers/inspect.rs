@@ -97,7 +97,7 @@ fn time(time: Option<Timestamp>) -> String {
 }
 
 fn state(status: &Status) -> Value {
-    json!({
+    let mut state = json!({
         "Status": status.word(),
         "Running": status.is_running(),
         "Paused": status.state == State::Paused,
@@ -109,7 +109,11 @@ fn state(status: &Status) -> Value {
         "Error": status.error,
         "StartedAt": time(status.started),
         "FinishedAt": time(status.finished),
-    })
+    });
+    if let Some(health) = &status.health {
+        state["Health"] = json!(health);
+    }
+    state
 }
 
 pub(super) fn endpoint_id(container: &Container) -> String {

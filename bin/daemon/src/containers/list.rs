@@ -31,6 +31,7 @@ const KNOWN: [&str; 16] = [
     "volume",
     "label!",
 ];
+const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 const STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 /// What is listed.
@@ -58,6 +59,9 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
     filters.check(&KNOWN)?;
     if let Some(state) = filters.values("status").find(|state| !STATES.contains(state)) {
         return Err(ApiError::bad_request(format!("invalid filter 'status={state}'")));
+    }
+    if let Some(word) = filters.values("health").find(|word| !HEALTH.contains(word)) {
+        return Err(ApiError::bad_request(format!("Unrecognised filter value for health: {word}")));
     }
     let exits: Vec<i32> = filters
         .values("exited")
@@ -90,7 +94,7 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
             && filters.any("id", |wanted| container.id.as_str().starts_with(wanted))
             && filters.any("name", named)
             && filters.matches("status", status.word())
-            && filters.matches("health", "none")
+            && filters.matches("health", status.health_word())
             && filters.matches("is-task", "false")
             && filters.labels("label", |key| record.config.labels.get(key).map(String::as_str))
             && !(filters.has("label!")
@@ -175,6 +179,10 @@ fn summary(engine: &Engine, container: &Container, now: Timestamp, size: bool) -
         "Labels": record.config.labels,
         "State": status.word(),
         "Status": status.sentence(now),
+        "Health": {
+            "Status": status.health_word(),
+            "FailingStreak": status.health.as_ref().map_or(0, |health| health.failing_streak),
+        },
         "HostConfig": { "NetworkMode": record.network(), "Isolation": record.isolation },
         "NetworkSettings": { "Networks": inspect::networks(engine, container, &record, &status) },
         "Mounts": inspect::mounts(engine, container),

@@ -23,6 +23,7 @@ pub mod create;
 mod detach;
 mod etc_files;
 pub mod exec;
+mod health;
 mod image;
 pub mod inspect;
 mod layers;

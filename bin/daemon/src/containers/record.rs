@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, HostConfig};
+use super::health::Health;
 use super::mounts::MountPoint;
 use crate::networks::UserEndpoint;
 
@@ -83,6 +84,9 @@ pub struct Status {
     pub ports: Vec<PublishedPort>,
     /// Its utility VM, while it runs.
     pub vm: Option<VmInfo>,
+    /// How healthy it is, once it has run with a health check.
+    #[serde(default)]
+    pub health: Option<Health>,
     /// How often it has exited, in this daemon's life: waiters for the next exit compare it.
     #[serde(skip)]
     pub exits: u64,
@@ -108,6 +112,7 @@ impl Default for Status {
             network: None,
             ports: Vec::new(),
             vm: None,
+            health: None,
             exits: 0,
             removed: false,
         }
@@ -127,6 +132,12 @@ impl Status {
         self.state.is_live() || self.restarting
     }
 
+    /// Docker's word for its health.
+    #[must_use]
+    pub fn health_word(&self) -> &'static str {
+        self.health.as_ref().map_or("none", |health| health.status.as_str())
+    }
+
     /// The sentence in `docker ps`, at the time `now`.
     #[must_use]
     pub fn sentence(&self, now: Timestamp) -> String {
@@ -134,7 +145,10 @@ impl Status {
             human_duration(time.map_or(0, |time| now.as_second().saturating_sub(time.as_second())))
         };
         match self.state {
-            State::Running if !self.restarting => format!("Up {}", since(self.started)),
+            State::Running if !self.restarting => match &self.health {
+                Some(health) => format!("Up {} ({})", since(self.started), health.sentence()),
+                None => format!("Up {}", since(self.started)),
+            },
             State::Paused => format!("Up {} (Paused)", since(self.started)),
             _ if self.restarting => format!("Restarting ({}) {} ago", self.exit_code, since(self.finished)),
             State::Removing => "Removal In Progress".to_owned(),
@@ -156,6 +170,8 @@ mod tests {
         assert_eq!((status.word(), status.sentence(now).as_str()), ("created", "Created"));
         status = Status { state: State::Running, started: at(3), ..status };
         assert_eq!(status.sentence(now), "Up 3 seconds");
+        status.health = Some(Health::begin(None));
+        assert_eq!(status.sentence(now), "Up 3 seconds (health: starting)");
         status.state = State::Paused;
         assert_eq!(status.sentence(now), "Up 3 seconds (Paused)");
         status = Status { state: State::Exited, exit_code: 7, finished: at(2), ..status };

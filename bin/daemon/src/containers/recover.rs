@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 
 use super::actor::{Command, to_json};
 use super::config::lenient;
+use super::health::{Check, Health};
 use super::record::{Record, Status};
 use super::shim::{Phase, Shim, TaskState};
 use super::{Container, lifecycle, remove, restart, start};
@@ -80,6 +81,12 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
     let live = status.state.is_live() || status.state == State::Starting;
     let found = if live { look(&engine, &row).await } else { None };
     let (mut status, was_running, shim) = judge(status, found);
+    status.health = match status.state {
+        // What was probed before is history: Docker begins anew, too.
+        State::Running => Check::of(&record.config).map(|_| Health::begin(status.health.take())),
+        State::Paused => status.health,
+        _ => status.health.map(Health::unwatched),
+    };
     let policy = record.host.restart_policy.clone();
     let auto_remove = record.host.auto_remove;
     if status.state.is_live() {
@@ -104,11 +111,12 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
         }
         (State::Running | State::Paused, Some(shim)) => {
             engine.containers.add(Arc::clone(&container));
-            if let Err(error) = container.ask(|reply| Command::Adopt { shim, reply }).await {
-                tracing::error!(%id, "cannot watch a running container: {error}");
-            }
+            // Before anything else can happen to it.
             if let Err(error) = engine.store.set_state(&id, &to_json(&status)) {
                 tracing::error!(%id, "cannot record a container's state: {}", chain(&error));
+            }
+            if let Err(error) = container.ask(|reply| Command::Adopt { shim, reply }).await {
+                tracing::error!(%id, "cannot watch a running container: {error}");
             }
             return;
         }
