@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cofferdam_tests::{Case, Daemon, Invocation, Outside, Test, check, check_eq, eventually};
+use cofferdam_tests::{Case, Daemon, Invocation, Outside, Test, check, check_eq, eventually, patient};
 use serde_json::Value;
 
 pub const CASES: &[Test] = &[
@@ -30,7 +30,7 @@ fn host_port(inspected: &Value, port: &str) -> Result<u16> {
 fn get(address: &str, port: u16) -> Result<String> {
     let get = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect((address, port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(patient(Duration::from_secs(5))))?;
         stream.write_all(b"GET /x HTTP/1.0\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
@@ -98,7 +98,7 @@ fn udp(case: &Case) -> Result<()> {
     eventually(Duration::from_secs(30), || {
         // A socket of its own each time: an answer belongs to its question.
         let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.set_read_timeout(Some(patient(Duration::from_secs(1))))?;
         socket.send_to(b"echo", ("127.0.0.1", port))?;
         let mut answer = [0; 16];
         Ok(socket.recv(&mut answer).ok().filter(|&length| answer[..length] == *b"echo").map(drop))

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::patient;
+
 /// How long any single command may take. A utility VM boots in seconds even under software emulation on two busy
 /// cores, so a command that needs longer hangs.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -171,6 +173,7 @@ impl Background {
 
     /// Waits for its end.
     pub fn finish(mut self, limit: Duration) -> Result<Output> {
+        let limit = patient(limit);
         let end = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.child.try_wait()? {
@@ -281,8 +284,9 @@ impl Captured {
     }
 }
 
-/// Asks again and again until there is an answer, never longer than `limit`.
+/// Asks again and again until there is an answer, never longer than `limit` (or what that is on a slow host).
 pub fn eventually<T>(limit: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let limit = patient(limit);
     let end = Instant::now() + limit;
     loop {
         if let Some(answer) = ask()? {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use crate::patient;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An answer.
@@ -61,7 +63,7 @@ pub fn tcp(
     body: Option<&[u8]>,
 ) -> Result<Response> {
     let mut stream = TcpStream::connect(address).with_context(|| format!("connect to {address}"))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patient(PATIENCE)))?;
     stream.write_all(&message(method, address, path, headers, body))?;
     read(&mut stream)
 }
@@ -80,8 +82,8 @@ fn message(method: &str, host: &str, path: &str, headers: &[(&str, &str)], body:
 pub fn raw(socket: &Path, bytes: &[u8]) -> Result<Response> {
     let mut stream =
         UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patient(PATIENCE)))?;
+    stream.set_write_timeout(Some(patient(PATIENCE)))?;
     // A server may answer and close before it has read everything, which is what some cases are about.
     let written = stream.write_all(bytes);
     read(&mut stream).with_context(|| format!("after the request was written: {written:?}"))

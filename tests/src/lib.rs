@@ -13,6 +13,7 @@ mod host;
 mod http;
 mod leftovers;
 mod outside;
+mod patience;
 mod pty;
 mod registry;
 
@@ -23,6 +24,7 @@ pub use host::Host;
 pub use http::{Response, raw, request, tcp};
 pub use leftovers::leftovers;
 pub use outside::Outside;
+pub use patience::patient;
 pub use pty::Pty;
 pub use registry::Registry;
 

@@ -8,7 +8,7 @@ mod density;
 mod engine;
 mod engines;
 mod figure;
-mod host;
+pub mod host;
 mod image;
 mod inside;
 mod interleave;

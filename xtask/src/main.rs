@@ -6,9 +6,11 @@
 
 mod bench;
 mod cpu;
+mod debian;
 mod demo;
 mod fuzz;
 mod guest;
+mod host;
 mod install;
 mod licences;
 mod memory;

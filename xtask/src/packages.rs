@@ -39,6 +39,11 @@ const KERNEL_PACKAGES: &[(&str, &str)] = &[
     ("libelf-dev", "the kernel's build checks its object files"),
 ];
 
+/// Their names.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    PACKAGES.iter().map(|(name, _)| *name)
+}
+
 /// Installs what is missing.
 pub fn install() -> Result<()> {
     install_these("Cofferdam needs these packages of the system:", PACKAGES)

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -40,6 +41,26 @@ pub fn run(command: &mut Command) -> Result<()> {
         bail!("{} ended with {status}", line(command));
     }
     Ok(())
+}
+
+/// Runs a command whose output the user sees and that must succeed; it is killed when it takes too long.
+pub fn bounded(command: &mut Command, limit: Duration, what: &str) -> Result<()> {
+    let mut child = command.spawn().with_context(|| format!("cannot start {:?}", command.get_program()))?;
+    let end = Instant::now() + limit;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                bail!("{what} failed: {status}");
+            }
+            return Ok(());
+        }
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            bail!("{what} did not end within {} minutes", limit.as_secs() / 60);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// Runs a command for its standard output; it must succeed.

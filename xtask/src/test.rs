@@ -1,13 +1,13 @@
 //! Everything that proves the project: one command.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::project::{build_release, cargo, release, run, which};
-use crate::{demo, guest, licences, packages};
+use crate::project::{bounded, build_release, cargo, release, run, which};
+use crate::{demo, guest, host, licences, packages};
 
 /// `cargo xtask test`
 #[derive(clap::Args)]
@@ -21,6 +21,22 @@ pub struct Options {
     /// Only end-to-end cases of this level: process, hyperv, or engine (where the level does not matter)
     #[arg(long, value_name = "LEVEL")]
     level: Option<String>,
+    /// The end-to-end cases on a host of this kind, in a VM (docs/testing.md)
+    #[arg(long, value_name = "KIND", conflicts_with = "steps")]
+    host: Option<host::Kind>,
+    /// Take guest and release build as they are
+    #[arg(long, requires = "host")]
+    no_build: bool,
+}
+
+impl Options {
+    /// What the harness takes: a level's prefix with what follows, or a part of a name.
+    fn cases(&self) -> Option<String> {
+        match (&self.level, &self.filter) {
+            (Some(level), filter) => Some(format!("{level}::{}", filter.as_deref().unwrap_or_default())),
+            (None, filter) => filter.clone(),
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -75,7 +91,10 @@ impl Step {
                 guest::guest(Vec::new())?;
                 build_release()
             }
-            Self::E2e => end_to_end(options),
+            Self::E2e => match options.host {
+                Some(kind) => host::end_to_end(kind, options.cases()),
+                None => end_to_end(options),
+            },
             Self::Demo => demo::as_test(),
         }
     }
@@ -86,7 +105,9 @@ pub fn test(options: &Options) -> Result<()> {
     packages::install()?;
     let steps = if !options.steps.is_empty() {
         options.steps.clone()
-    } else if options.filter.is_some() || options.level.is_some() {
+    } else if options.no_build {
+        vec![Step::E2e]
+    } else if options.filter.is_some() || options.level.is_some() || options.host.is_some() {
         vec![Step::Build, Step::E2e]
     } else {
         Step::ALL.to_vec()
@@ -155,13 +176,7 @@ fn without_skips(arguments: &[&str]) -> Result<()> {
 
 fn end_to_end(options: &Options) -> Result<()> {
     let mut command = cargo(&["test", "--package", "cofferdam-tests", "--test", "e2e", "--locked", "--"]);
-    match (&options.level, &options.filter) {
-        // The harness takes one filter: a level's prefix with what follows, or a part of a name.
-        (Some(level), Some(filter)) => command.arg(format!("{level}::{filter}")),
-        (Some(level), None) => command.arg(format!("{level}::")),
-        (None, Some(filter)) => command.arg(filter),
-        (None, None) => &mut command,
-    };
+    command.args(options.cases());
     command.env("COFFERDAM_BIN", release());
     match packages::docker_cli() {
         Ok(old) => {
@@ -172,25 +187,6 @@ fn end_to_end(options: &Options) -> Result<()> {
         }
         Err(error) => println!("no docker 20.10 CLI: {error:#}"),
     }
-    bounded(&mut command, Duration::from_secs(40 * 60))
-}
-
-/// Runs a command that is killed when it takes too long: each case is bounded, this is for what nobody thought of.
-fn bounded(command: &mut Command, limit: Duration) -> Result<()> {
-    let mut child = command.spawn()?;
-    let end = Instant::now() + limit;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            if !status.success() {
-                bail!("end-to-end cases failed: {status}");
-            }
-            return Ok(());
-        }
-        if Instant::now() > end {
-            child.kill()?;
-            child.wait()?;
-            bail!("the end-to-end table did not end within {} minutes", limit.as_secs() / 60);
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    // Each case is bounded, this is for what nobody thought of.
+    bounded(&mut command, Duration::from_secs(40 * 60), "the end-to-end table")
 }

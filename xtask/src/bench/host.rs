@@ -72,7 +72,7 @@ fn after(text: &str, key: &str) -> Option<String> {
 }
 
 /// Status and finding of a check of `cofferdam doctor`.
-fn finding(doctor: &str, check: &str) -> (String, String) {
+pub fn finding(doctor: &str, check: &str) -> (String, String) {
     let rest = doctor.lines().find_map(|line| line.strip_prefix(check)?.strip_prefix(' '));
     let (status, finding) = rest.unwrap_or("").trim().split_once(' ').unwrap_or(("", "unknown"));
     (status.to_owned(), finding.trim().to_owned())

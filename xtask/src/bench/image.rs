@@ -5,9 +5,10 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::json;
 
+use crate::debian;
 use crate::project::{capture, root, run, target, which};
 
 /// The small image in each form that an engine may want.
@@ -78,30 +79,9 @@ pub fn debian() -> Result<PathBuf> {
     if file.exists() {
         return Ok(file);
     }
-    ensure!(which("mmdebstrap").is_some(), "mmdebstrap was not found: run `cargo xtask packages`");
-    let system = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let suite = system.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let suite = suite.context("this host is no released Debian")?.trim_matches('"');
-    eprintln!("making a Debian {suite} base, once …");
+    eprintln!("making a Debian base, once …");
     let layer = cache()?.join("layer.tar");
-    let mut command = Command::new("mmdebstrap");
-    command.args(["--quiet", "--variant=minbase", "--format=tar", "--skip=output/dev"]);
-    let settings = capture(Command::new("apt-config").args(["dump", "--no-empty", "Acquire"]))?;
-    for line in settings.lines().filter(|line| line.to_ascii_lowercase().contains("::proxy")) {
-        command.arg(format!("--aptopt={line}"));
-    }
-    command.arg(suite).arg(&layer);
-    let mut sources = vec![PathBuf::from("/etc/apt/sources.list")];
-    sources.extend(
-        fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten().map(|entry| entry.path()),
-    );
-    sources.retain(|source| {
-        // Third parties have no `main` of this release.
-        let text = fs::read_to_string(source).unwrap_or_default();
-        let words: Vec<&str> = text.split_whitespace().collect();
-        words.contains(&"main") && words.contains(&suite)
-    });
-    run(command.args(sources))?;
+    debian::bootstrap(&["--variant=minbase", "--format=tar", "--skip=output/dev"], &layer)?;
     archive(&layer, "bench-base:latest", &file)?;
     fs::remove_file(&layer)?;
     Ok(file)

@@ -1,0 +1,63 @@
+//! `cargo xtask test --host KIND`: the end-to-end table on a host that this machine is not.
+//!
+//! The host is a VM that runs Debian's kernel on a system of Debian's packages ([`system`]). What was built here is a
+//! read-only disk of it ([`build`]); what it writes is gone when it ends ([`machine`]). docs/testing.md has the rest.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::bench::host::finding;
+use crate::project::{release, target};
+
+mod build;
+mod machine;
+mod system;
+
+use build::Table;
+use machine::Machine;
+use system::System;
+
+/// A kind of host.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Kind {
+    /// Control groups of version 2 alone
+    Cgroup2,
+    /// The same with KVM: where this machine has none, by nested virtualisation in software
+    Kvm,
+}
+
+/// Runs the table's cases whose names contain `filter` there.
+pub fn end_to_end(kind: Kind, filter: Option<String>) -> Result<()> {
+    let directory = target().join("test-host");
+    let system = System::in_directory(&directory)?;
+    let kvm = kvm_works();
+    let mut environment = vec![("COFFERDAM_PATIENCE", if kvm { "1" } else { "6" }.to_owned())];
+    if std::env::var_os("CI").is_some() {
+        environment.push(("CI", "true".to_owned()));
+    }
+    let build = build::disk(&directory, &Table { arguments: filter.into_iter().collect(), environment })?;
+    println!("test host: booting it, {}", if kvm { "on KVM" } else { "emulated, which takes a while" });
+    let machine = Machine {
+        system: &system,
+        build: &build,
+        directory: &directory,
+        kvm,
+        processor: match kind {
+            Kind::Cgroup2 => "max",
+            Kind::Kvm => "EPYC,+svm",
+        },
+        limit: Duration::from_secs(120 * 60),
+    };
+    match machine.run()? {
+        0 => Ok(()),
+        status => bail!("end-to-end cases failed on the test host (status {status})"),
+    }
+}
+
+/// Whether `/dev/kvm` really runs guests here, as the engine itself finds it.
+fn kvm_works() -> bool {
+    // Its exit status is about everything that it looks at.
+    let doctor = std::process::Command::new(release().join("cofferdam")).arg("doctor").output();
+    doctor.is_ok_and(|doctor| finding(&String::from_utf8_lossy(&doctor.stdout), "kvm").0 == "OK")
+}
