@@ -5,7 +5,7 @@
 //! port     the virtio-serial port to the shim, as an asynchronous stream
 //! serve    requests of the shim ──► container
 //! container  the disks, the container (by cofferdam_runtime::process, as on the host), its streams
-//! share    bind mounts: 9P from the guest kernel's client to the share port
+//! share    bind mounts: FUSE from the guest's kernel to the share port
 //! ```
 //!
 //! When the shim closes the port, or anything here cannot go on, the VM is powered off: nothing in it is worth

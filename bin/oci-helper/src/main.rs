@@ -35,7 +35,6 @@ mod program;
 mod rehearse;
 mod seccomp;
 mod share;
-mod share_fids;
 mod sysctl;
 mod terminal;
 mod thaw;

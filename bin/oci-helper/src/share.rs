@@ -1,11 +1,9 @@
-//! `cofferdam-oci share`: serves a container's bind mounts to its VM, 9P2000.L over one socket.
+//! `cofferdam-oci share`: serves a container's bind mounts to its VM (`cofferdam_share`) over one socket.
 //!
 //! QEMU runs as a user without rights and could not keep the owners of files; this process can. It sees nothing but
 //! what is shared: the shares are collected in a mount namespace of its own, whose root it enters before it reads
-//! the guest's first byte. A read-only share is mounted read-only here, on the host, not only in the guest. The
-//! guest's kernel checks permissions (it mounts with `access=client`); new files get the owner that it names.
+//! the guest's first byte. A read-only share is mounted read-only here, on the host, not only in the guest.
 
-use std::io::{Cursor, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,26 +11,25 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use caps::Capability;
 use cofferdam_model::{JailReply, ShareSpec};
+use cofferdam_share::{OwnFiles, Server};
 use nix::sched::CloneFlags;
-use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Resource;
 
-use crate::share_fids::{Fids, Reply};
 use crate::{jail_root, jail_socket, privileges};
 
-/// What reading and writing other users' files takes.
-const KEPT: [Capability; 8] = [
+/// What reading and writing other users' files takes, and their capabilities.
+const KEPT: [Capability; 9] = [
     Capability::CAP_CHOWN,
     Capability::CAP_DAC_OVERRIDE,
     Capability::CAP_DAC_READ_SEARCH,
     Capability::CAP_FOWNER,
     Capability::CAP_FSETID,
     Capability::CAP_MKNOD,
+    Capability::CAP_SETFCAP,
     Capability::CAP_SETGID,
     Capability::CAP_SETUID,
 ];
-
-/// The largest message: 64 KiB of payload and its header, as the `p9` crate's server offers.
-const MAX_MESSAGE: u32 = (64 << 10) + 24;
 
 /// Runs the subcommand.
 pub fn run() -> ExitCode {
@@ -54,7 +51,7 @@ fn serve() -> Result<()> {
             jail_socket::reply(&socket, &JailReply::Started { pid });
             // The port closes with the VM, and the VM goes with its shim: the end of file is the end of the job.
             drop(socket);
-            answer(&port, &mut server)
+            cofferdam_share::serve(&port, &mut server).context("share port")
         }
         Err(error) => {
             jail_socket::reply(&socket, &JailReply::Failed { message: format!("{error:#}") });
@@ -64,62 +61,25 @@ fn serve() -> Result<()> {
 }
 
 /// Collects the shares and shuts the rest of the host out.
-fn enter(spec: &ShareSpec) -> Result<p9::Server> {
+fn enter(spec: &ShareSpec) -> Result<Server> {
     let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
     nix::sched::unshare(flags).context("new namespaces")?;
     let root = jail_root::Root::new(&spec.root)?;
     for (index, share) in spec.shares.iter().enumerate() {
         root.bind(&share.source, &PathBuf::from(format!("/{index}")), share.read_only)?;
     }
-    // The server reopens its own files through /proc, which it holds from here on and no path leads to afterwards.
-    let server =
-        p9::Server::new(PathBuf::from("/"), Default::default(), Default::default()).context("9p server")?;
+    let own = OwnFiles::open().context("/proc/self/fd")?;
     root.enter()?;
-    rustix::process::umask(rustix::fs::Mode::empty());
+    // Each file that the guest has open is one here.
+    let mut files = rustix::process::getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    rustix::process::setrlimit(Resource::Nofile, files).context("limit of open files")?;
     // New files get the guest's owner by setfsuid; without this, that call would take the rights away, too.
     rustix::thread::set_capabilities_secure_bits(rustix::thread::CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .context("secure bits")?;
     privileges::keep_only(&KEPT)?;
     crate::jail_filter::load_for_share().context("seccomp")?;
-    Ok(server)
-}
-
-/// Answers messages until the port closes.
-fn answer(mut port: &UnixStream, server: &mut p9::Server) -> Result<()> {
-    let mut fids = Fids::default();
-    let mut message = Vec::new();
-    loop {
-        let mut size = [0; 4];
-        if port.read_exact(&mut size).is_err() {
-            return Ok(());
-        }
-        let length = u32::from_le_bytes(size);
-        if !(7..=MAX_MESSAGE).contains(&length) {
-            anyhow::bail!("a 9p message of {length} bytes");
-        }
-        message.clear();
-        message.extend_from_slice(&size);
-        message.resize(usize::try_from(length)?, 0);
-        if port.read_exact(&mut message[4..]).is_err() {
-            return Ok(());
-        }
-        let mut reply = Vec::new();
-        match fids.before(&message) {
-            Reply::Own(own) => reply = own,
-            Reply::Server { owner } => {
-                if let Some((uid, gid)) = owner {
-                    setfsgid(Gid::from_raw(gid));
-                    setfsuid(Uid::from_raw(uid));
-                }
-                let result = server.handle_message(&mut Cursor::new(&message), &mut reply);
-                if owner.is_some() {
-                    setfsuid(Uid::from_raw(0));
-                    setfsgid(Gid::from_raw(0));
-                }
-                result.context("9p message")?;
-                fids.after(&message, &reply);
-            }
-        }
-        port.write_all(&reply).context("share port")?;
-    }
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .context("root of the shares")?;
+    Server::new(root, &own).context("share server")
 }

@@ -38,7 +38,7 @@ pub const VERSION: u32 = 4;
 /// The name of the virtio-serial port that carries the protocol.
 pub const AGENT_PORT: &str = "cofferdam.agent";
 
-/// The name of the virtio-serial port that carries 9P2000.L for the container's bind mounts.
+/// The name of the virtio-serial port that carries FUSE requests for the container's bind mounts.
 pub const SHARE_PORT: &str = "cofferdam.share";
 
 /// Feeds arbitrary bytes to everything that reads what a guest sends. Must never panic.

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use super::{apt, find, modules, new_directory, write_whole};
 use crate::project::run;
 
-/// Meta packages whose dependency is the kernel, best first. The full flavour: the cloud flavour has no 9p.
+/// Meta packages whose dependency is the kernel, best first. The full flavour: there a utility VM was proven.
 const KERNELS: [&str; 2] = ["linux-image-6.12-amd64", "linux-image-amd64"];
 
 /// The kernel's release; fetches it when it is missing, or when a newer one is to be looked for.

@@ -13,7 +13,7 @@ use crate::project::run;
 /// alias, which the kernel cannot resolve without modprobe: it comes first.
 const LISTS: [(&str, &[&str]); 2] = [
     ("boot", &["crc32c_generic", "virtio_blk", "virtio_net", "virtio_balloon", "erofs", "ext4", "overlay"]),
-    ("share", &["9pnet_fd", "9p"]),
+    ("share", &["fuse"]),
 ];
 
 /// The file that says what was collected.
@@ -85,7 +85,7 @@ fn load_order<'a>(module: &str, dependencies: &'a str, builtin: &str) -> Result<
     bail!("the kernel has no module {module}")
 }
 
-/// `kernel/fs/9p/9p.ko.xz` is `9p`; dashes are underscores.
+/// `kernel/fs/fuse/fuse.ko.xz` is `fuse`; dashes are underscores.
 fn module_name(path: &str) -> String {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.split(".ko").next().unwrap_or(name).replace('-', "_")
