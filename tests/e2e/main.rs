@@ -18,6 +18,7 @@ mod logs;
 mod network;
 mod networks;
 mod ports;
+mod posix;
 mod run;
 mod security;
 mod stats;
@@ -41,6 +42,7 @@ const TABLE: &[&[Test]] = &[
     network::CASES,
     networks::CASES,
     ports::CASES,
+    posix::CASES,
     security::CASES,
     limits::CASES,
     stats::CASES,

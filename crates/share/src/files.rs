@@ -102,10 +102,11 @@ impl Server {
         if flags & abi::FSYNC_DATA != 0 { rustix::fs::fdatasync(fd) } else { rustix::fs::fsync(fd) }
     }
 
-    /// Closed for the last time; what `flock` held through it is free.
+    /// Closed for the last time; what was locked through it is free.
     pub(crate) fn release(&mut self, fields: &mut Fields<'_>) -> Result<(), Errno> {
-        self.handles.remove(fields.u64()?);
-        self.unlocked();
+        let handle = fields.u64()?;
+        self.handles.remove(handle);
+        self.unlock_closed(handle);
         Ok(())
     }
 

@@ -76,6 +76,8 @@ impl Lock {
 struct Holder {
     fd: OwnedFd,
     pid: u32,
+    /// Through which of the guest's open files it locked last.
+    handle: u64,
 }
 
 /// A request for a lock that another has.
@@ -175,9 +177,10 @@ impl Server {
             }
             self.room()?;
             let fd = self.open_to_lock(lock.node)?;
-            self.locks.holders.insert(key, Holder { fd, pid: lock.pid });
+            self.locks.holders.insert(key, Holder { fd, pid: lock.pid, handle: lock.handle });
         }
-        let Some(holder) = self.locks.holders.get(&key) else { return Err(Errno::NOLCK) };
+        let Some(holder) = self.locks.holders.get_mut(&key) else { return Err(Errno::NOLCK) };
+        holder.handle = lock.handle;
         match fcntl(holder.fd.as_fd(), FcntlArg::F_OFD_SETLK(&lock.range())) {
             Err(Errno::ACCESS) => Err(Errno::AGAIN),
             outcome => outcome,
@@ -239,8 +242,10 @@ impl Server {
         Ok(())
     }
 
-    /// An open file was closed, and with it `flock`'s lock.
-    pub(crate) fn unlocked(&mut self) {
+    /// An open file is closed for the last time: `flock`'s lock is gone with it, and so are those that belong to open
+    /// files instead of processes, of whose end the kernel does not tell. Processes' own have gone before ([`Self::flush`]).
+    pub(crate) fn unlock_closed(&mut self, handle: u64) {
+        self.locks.holders.retain(|_, holder| holder.handle != handle);
         self.locks.hurry();
     }
 }
