@@ -1,4 +1,4 @@
-//! Parsers of the API: filters, versions, stdcopy frames.
+//! Parsers of the API: filters, versions, stdcopy frames, limits.
 #![no_main]
 
 use cofferdam_api::fuzz::{fuzz_filters, fuzz_stdcopy, fuzz_version};
@@ -7,4 +7,8 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     fuzz_filters(data);
     fuzz_stdcopy(data);
     fuzz_version(data);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = cofferdam_model::resources::number_list(text);
+        let _ = cofferdam_api::ulimit(text);
+    }
 });

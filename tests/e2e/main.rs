@@ -22,6 +22,7 @@ mod posix;
 mod run;
 mod security;
 mod stats;
+mod update;
 mod vm;
 mod volumes;
 
@@ -46,6 +47,7 @@ const TABLE: &[&[Test]] = &[
     security::CASES,
     limits::CASES,
     stats::CASES,
+    update::CASES,
     vm::CASES,
     volumes::CASES,
     clone::CASES,

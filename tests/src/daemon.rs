@@ -224,6 +224,18 @@ impl Daemon {
         request(&self.socket(), "POST", path, Some(body.to_string().as_bytes()))
     }
 
+    /// What has happened to a container, in order.
+    pub fn events_of(&self, container: &str) -> Result<Vec<String>> {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
+        // A moment that has passed: what is known is told, and nothing waited for. (`docker events` counts in seconds.)
+        let path = format!("/events?until={}.{:09}", now.as_secs(), now.subsec_nanos());
+        let lines = self.get(&path)?.text();
+        let events = lines.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+        let of = |event: &&Value| event["Actor"]["Attributes"]["name"] == container;
+        let action = |event: &Value| event["Action"].as_str().unwrap_or_default().to_owned();
+        Ok(events.iter().filter(of).map(action).collect())
+    }
+
     /// `docker inspect` of one container as JSON.
     pub fn inspect(&self, container: &str) -> Result<Value> {
         let answer = self.get(&format!("/containers/{container}/json"))?;

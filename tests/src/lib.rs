@@ -9,6 +9,7 @@ pub mod archive;
 mod case;
 mod command;
 mod daemon;
+pub mod groups;
 mod host;
 mod http;
 mod leftovers;

@@ -5,7 +5,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use crate::commands::{
     attach, completion, cp, create, df, diff, events, exec, export, history, image_prune, images, import,
     info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start, stats,
-    system_prune, tag, template, top, version, volume, wait,
+    system_prune, tag, template, top, update, version, volume, wait,
 };
 use crate::doctor;
 
@@ -130,6 +130,8 @@ pub enum ContainerVerb {
     Unpause(lifecycle::Unpause),
     /// Rename a container
     Rename(lifecycle::Rename),
+    /// Update configuration of one or more containers
+    Update(Box<update::Arguments>),
     /// Remove one or more containers
     #[command(visible_alias = "remove")]
     Rm(lifecycle::Remove),

@@ -112,19 +112,19 @@ impl VmSupport {
 pub const START_ANNOTATION: &str = "cofferdam.vm-start";
 
 /// What a guest's kernel and agent need beside the container's own memory.
-const OVERHEAD: u64 = 128 << 20;
+pub const OVERHEAD: u64 = 128 << 20;
 /// VMs have at most this many CPUs when no number is asked for.
 const CPUS: u32 = 2;
 
-/// The class of a container's VM, by the container's limits (0: none).
-pub async fn class_of(engine: &Engine, memory: i64, nano_cpus: i64) -> Class {
+/// The class of a container's VM, by the container's limits: memory (0: none), and processors if they are limited.
+pub async fn class_of(engine: &Engine, memory: i64, cpus: Option<u32>) -> Class {
     let kvm = engine.vm.accelerator().await.kvm;
     let memory = match u64::try_from(memory) {
         Ok(limit) if limit > 0 => limit.saturating_add(OVERHEAD),
         _ => engine.config.vm.memory,
     };
-    let cpus = match u64::try_from(nano_cpus) {
-        Ok(nanos) if nanos > 0 => u32::try_from(nanos.div_ceil(1_000_000_000)).unwrap_or(CPUS),
+    let cpus = match cpus {
+        Some(cpus) => cpus,
         // Emulated processors take turns on one thread: a second one is only overhead.
         _ if !kvm => 1,
         _ => std::thread::available_parallelism()
@@ -135,7 +135,7 @@ pub async fn class_of(engine: &Engine, memory: i64, nano_cpus: i64) -> Class {
 
 /// The class of a container without limits.
 pub async fn default_class(engine: &Engine) -> Class {
-    class_of(engine, 0, 0).await
+    class_of(engine, 0, None).await
 }
 
 /// VM workers' user ids lie in `0x7000_0000..0x7FFF_0000`, 65,536 for each daemon.

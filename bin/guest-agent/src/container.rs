@@ -140,10 +140,12 @@ pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> 
         _ => bail!("the container was prepared for another network"),
     };
     prepared.parked.set_hostname(&asked.hostname)?;
+    prepared.parked.limit(&asked.limits).await?;
     let orders = Orders { args: asked.args, env: asked.env };
     let (task, process) = prepared.parked.order(&orders).await?;
     let pid = process.pid;
     connect(&task, String::new(), process, asked.streams, link);
+    report_oom(Arc::clone(&task), link.clone());
     Ok(Created { task, pid, card })
 }
 
@@ -199,6 +201,17 @@ fn connect(task: &Arc<dyn Task>, exec_id: String, process: Process, ids: StreamI
         let code = task.wait(&exec_id).await.map_or(255, |exit| exit.code);
         let oom_killed = task.info().await.oom_killed;
         link.send(&Message::Event(Event::Exited(EndedBy { exec_id, code, oom_killed })));
+    });
+}
+
+/// Reports each time the container's memory runs out, until it ends.
+fn report_oom(task: Arc<dyn Task>, link: Link) {
+    tokio::spawn(async move {
+        let mut seen = 0;
+        while let Ok(count) = task.oom(seen).await {
+            seen = count;
+            link.send(&Message::Event(Event::OutOfMemory));
+        }
     });
 }
 

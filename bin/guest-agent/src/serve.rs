@@ -127,6 +127,7 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
         Request::Resize { exec_id, size } => task.resize(&exec_id, size).await?,
         Request::Pause => task.pause().await?,
         Request::Resume => task.resume().await?,
+        Request::Limit(limits) => task.limit(&limits).await?,
         Request::Processes => return Ok(Response::Processes(task.processes().await?)),
         Request::Usage => return Ok(Response::Usage(Box::new(task.usage().await?.container))),
         Request::Forget { exec_id } => task.forget(&exec_id).await?,

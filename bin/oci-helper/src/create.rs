@@ -10,7 +10,7 @@ use cofferdam_model::HelperCreate;
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::error::LibcontainerError;
 use libcontainer::syscall::syscall::SyscallType;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::control::{Made, Streams, receive_fd};
@@ -113,6 +113,11 @@ fn adapted_spec(request: &HelperCreate) -> Result<(Spec, Privileges), Failure> {
     }
     if let Some(linux) = spec.linux_mut() {
         sysctl::apply_network(linux)?;
+        // The group has its limits already; what is left to libcontainer is version 1's device rules.
+        let devices = linux.resources().as_ref().and_then(|resources| resources.devices().clone());
+        let mut resources = LinuxResources::default();
+        resources.set_devices(devices);
+        linux.set_resources(Some(resources));
         if let Some(profile) = linux.seccomp() {
             privileges.filter = Filter::of(profile, request.cache.as_deref())?;
         }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_model::{
-    ArchiveOrder, Isolation as Level, LogDriver, ProcessInfo, ShimSpec, TaskInfo, TaskUsage, WindowSize,
+    ArchiveOrder, Isolation as Level, LogDriver, ProcessInfo, Resources, ShimSpec, TaskInfo, TaskUsage,
+    WindowSize,
 };
 use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
@@ -291,6 +292,16 @@ impl Container {
         }
         self.paused.store(paused, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Sets limits.
+    pub async fn limit(&self, limits: &Resources) -> Result<(), Refusal> {
+        Ok(self.task()?.limit(limits).await?)
+    }
+
+    /// Waits until its memory has run out more often than `seen`; how often.
+    pub async fn oom(&self, seen: u64) -> Result<u64, Refusal> {
+        Ok(self.task()?.oom(seen).await?)
     }
 
     /// What the container uses.

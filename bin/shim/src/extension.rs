@@ -15,6 +15,7 @@ use crate::service::rpc_error;
 #[derive(Clone, Copy)]
 enum Method {
     Info,
+    Oom,
     Processes,
     Usage,
 }
@@ -29,6 +30,7 @@ pub fn service(container: &Arc<Container>) -> HashMap<String, Service> {
     let handler = |method| Box::new(Handler { method, container: Arc::clone(container) }) as Box<_>;
     let methods: HashMap<String, Box<dyn MethodHandler + Send + Sync>> = HashMap::from([
         ("Info".to_owned(), handler(Method::Info)),
+        ("Oom".to_owned(), handler(Method::Oom)),
         ("Processes".to_owned(), handler(Method::Processes)),
         ("Usage".to_owned(), handler(Method::Usage)),
     ]);
@@ -37,9 +39,13 @@ pub fn service(container: &Arc<Container>) -> HashMap<String, Service> {
 
 #[async_trait]
 impl MethodHandler for Handler {
-    async fn handler(&self, _: TtrpcContext, _: Request) -> ttrpc::Result<Response> {
+    async fn handler(&self, _: TtrpcContext, request: Request) -> ttrpc::Result<Response> {
         let answer = match self.method {
             Method::Info => json(self.container.info().await),
+            Method::Oom => match serde_json::from_slice(&request.payload) {
+                Ok(seen) => json(self.container.oom(seen).await),
+                Err(error) => Err(ttrpc::Error::Others(error.to_string())),
+            },
             Method::Processes => json(self.container.processes().await),
             Method::Usage => json(self.container.usage().await),
         };

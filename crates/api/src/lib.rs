@@ -25,7 +25,7 @@ pub use duration::{InvalidDuration, go_duration, human_duration, parse_duration}
 pub use error::ErrorBody;
 pub use filters::{Filters, InvalidFilters};
 pub use progress::{Progress, ProgressDetail, ProgressError};
-pub use rlimits::RLIMITS;
+pub use rlimits::{RLIMITS, ulimit};
 pub use system::{Info, Version};
 pub use version::{ApiVersion, InvalidVersion};
 

@@ -5,7 +5,8 @@ use std::future::Future;
 use cofferdam_api::Filters;
 use cofferdam_api::models::{
     ContainerCreateBody, ContainerCreateResponse, ContainerInspectResponse, ContainerPruneResponse,
-    ContainerSummary, ContainerTopResponse, ContainerWaitResponse,
+    ContainerSummary, ContainerTopResponse, ContainerUpdateBody, ContainerUpdateResponse,
+    ContainerWaitResponse,
 };
 
 use crate::client::is_framed;
@@ -178,6 +179,15 @@ impl Client {
     /// Thaws a container.
     pub async fn unpause(&self, id: &str) -> Result<(), ClientError> {
         self.container(id, "unpause").nothing().await
+    }
+
+    /// Gives a container other limits or another restart policy.
+    pub async fn update(
+        &self,
+        id: &str,
+        body: &ContainerUpdateBody,
+    ) -> Result<ContainerUpdateResponse, ClientError> {
+        self.container(id, "update").json(body).answer().await
     }
 
     /// Gives a container another name.

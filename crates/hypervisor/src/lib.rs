@@ -104,12 +104,27 @@ pub struct VmConfig {
     pub image: PathBuf,
     /// The second disk: the container's own.
     pub writable: PathBuf,
+    /// How fast both disks together may be used.
+    pub rates: DiskRates,
     /// The TAP device that joins the guest to the container's network.
     pub tap: Option<OwnedFd>,
     /// The network interface's MAC address.
     pub mac: String,
     /// The jail.
     pub jail: JailConfig,
+}
+
+/// Most that disks do in a second; 0 is without limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskRates {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub write_bytes: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
 }
 
 /// How a VM comes to run.

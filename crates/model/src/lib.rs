@@ -21,6 +21,7 @@ mod isolation;
 mod jail;
 mod ports;
 mod process;
+pub mod resources;
 mod shim;
 mod state;
 mod template;
@@ -36,6 +37,7 @@ pub use isolation::{Isolation, UnknownIsolation};
 pub use jail::{GuestMemory, JailReply, JailSpec, Share, ShareSpec};
 pub use ports::{ContainerPort, InvalidPort, Protocol, PublishedPort, decimal};
 pub use process::{ProcessInfo, WindowSize};
+pub use resources::Resources;
 pub use shim::{
     BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
     TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, VolumePart, bundle,

@@ -31,7 +31,8 @@ pub mod bundle {
 
 /// The ttrpc service beside containerd's Task service. Each method takes and returns JSON in the payload:
 /// `Info` takes nothing and returns a [`TaskInfo`]; `Processes` takes nothing and returns a list of
-/// [`crate::ProcessInfo`]; `Usage` takes nothing and returns a [`crate::TaskUsage`].
+/// [`crate::ProcessInfo`]; `Usage` takes nothing and returns a [`crate::TaskUsage`]; `Oom` takes a number, and returns how often
+/// memory has run out as soon as that is more.
 pub const EXTENSION_SERVICE: &str = "cofferdam.shim.v1.Extension";
 
 /// Everything a shim needs beside the OCI runtime specification.

@@ -1,6 +1,6 @@
 //! Control messages, in JSON.
 
-use cofferdam_model::{ProcessInfo, Usage, WindowSize};
+use cofferdam_model::{ProcessInfo, Resources, Usage, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Frame, ProtocolError};
@@ -101,6 +101,8 @@ pub enum Request {
     Pause,
     /// Thaw them.
     Resume,
+    /// Limit the container anew: all of it, or nothing.
+    Limit(Box<Resources>),
     /// List them.
     Processes,
     /// Count what the container uses.
@@ -172,6 +174,8 @@ pub struct CreateContainer {
     pub streams: StreamIds,
     /// The small files' contents.
     pub files: Vec<GuestFile>,
+    /// What it may use.
+    pub limits: Resources,
 }
 
 /// A further process.
@@ -230,6 +234,8 @@ pub enum Response {
 pub enum Event {
     /// A process has ended.
     Exited(EndedBy),
+    /// The container's memory has run out, and one of its processes was killed for it.
+    OutOfMemory,
 }
 
 /// How a process ended.
@@ -259,6 +265,8 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_model::resources::{Memory, Pids};
+
     use super::*;
 
     /// The wire form of every message. A change here is a change of the protocol: bump [`crate::VERSION`] unless
@@ -293,6 +301,7 @@ mod tests {
                 env: vec!["A=b".into()],
                 streams,
                 files: vec![GuestFile { name: "hosts".into(), text: "t".into() }],
+                limits: Resources { pids: Pids { limit: Some(5) }, ..Resources::default() },
             }))),
             request(Request::Settle { programs: vec!["sh".into()] }),
             request(Request::Clear { let_disk_go: true }),
@@ -307,6 +316,10 @@ mod tests {
             request(Request::Resize { exec_id: "e".into(), size: WindowSize { height: 24, width: 80 } }),
             request(Request::Pause),
             request(Request::Resume),
+            request(Request::Limit(Box::new(Resources {
+                memory: Memory { limit: Some(9), ..Memory::default() },
+                ..Resources::default()
+            }))),
             request(Request::Processes),
             request(Request::Usage),
             request(Request::Forget { exec_id: "e".into() }),
@@ -322,6 +335,7 @@ mod tests {
                 no_such_process: false,
                 finished: false,
             },
+            Message::Event(Event::OutOfMemory),
             Message::Event(Event::Exited(EndedBy { exec_id: "e".into(), code: 137, oom_killed: false })),
         ];
         let lines: Vec<String> = messages.iter().map(|m| serde_json::to_string(m).unwrap()).collect();

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use cofferdam_sys::cgroup::CgroupError;
+
 /// A runtime operation failed. Messages reach the user: they name the thing.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -29,6 +31,9 @@ pub enum RuntimeError {
     /// The guest's agent did not answer, or broke the protocol.
     #[error("guest agent: {0}")]
     Agent(String),
+    /// A limit that cannot be set.
+    #[error("{0}")]
+    Limit(String),
     /// A file or directory.
     #[error("{path}: {source}")]
     Path {
@@ -45,4 +50,13 @@ pub enum RuntimeError {
         /// Why it failed.
         source: std::io::Error,
     },
+}
+
+impl From<CgroupError> for RuntimeError {
+    fn from(error: CgroupError) -> Self {
+        Self::Limit(match error {
+            CgroupError::File { path, source } => format!("control group file {}: {source}", path.display()),
+            error => error.to_string(),
+        })
+    }
 }

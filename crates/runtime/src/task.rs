@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cofferdam_model::{ProcessInfo, TaskInfo, TaskUsage, WindowSize};
+use cofferdam_model::{ProcessInfo, Resources, TaskInfo, TaskUsage, WindowSize};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Error;
@@ -85,10 +85,14 @@ pub trait Task: Send + Sync {
     async fn pause(&self) -> Result<(), Error>;
     /// Thaws them.
     async fn resume(&self) -> Result<(), Error>;
+    /// Sets limits, whether it runs, is frozen or waits for its start: all of them, or none.
+    async fn limit(&self, limits: &Resources) -> Result<(), Error>;
     /// The container's processes, for `top`.
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error>;
     /// What it uses, for `stats`.
     async fn usage(&self) -> Result<TaskUsage, Error>;
+    /// Waits until memory has run out more often than `seen`; how often it has. An error when the container has ended.
+    async fn oom(&self, seen: u64) -> Result<u64, Error>;
     /// Waits until the process has ended; answers at once when it has.
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error>;
     /// Forgets an ended exec.

@@ -1,4 +1,4 @@
-//! Copying a sparse file, by sharing its blocks where the file system can.
+//! Copying a sparse file, by sharing its blocks where the file system can; which disks a block device lies on.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -94,6 +94,41 @@ fn copy_through_memory(source: &File, target: &File, start: u64, end: u64) -> io
     Ok(())
 }
 
+/// Whether the block device `device` (major and minor number) is `disk`, a part of it, or made of it, as the kernel tells in
+/// `/sys/dev/block`.
+#[must_use]
+pub fn lies_on(device: (u32, u32), disk: (u32, u32)) -> bool {
+    lies_on_in(
+        Path::new("/sys/dev/block"),
+        &format!("{}:{}", device.0, device.1),
+        &format!("{}:{}", disk.0, disk.1),
+    )
+}
+
+fn lies_on_in(blocks: &Path, device: &str, disk: &str) -> bool {
+    let number = |directory: &Path| std::fs::read_to_string(directory.join("dev")).unwrap_or_default();
+    let mut pending = vec![device.to_owned()];
+    let mut seen = std::collections::BTreeSet::new();
+    while let Some(next) = pending.pop().filter(|next| !next.is_empty()) {
+        if next == disk {
+            return true;
+        }
+        if !seen.insert(next.clone()) {
+            continue;
+        }
+        let directory = blocks.join(&next);
+        // A partition's disk is the directory above it; what a mapped device is made of is listed.
+        if directory.join("partition").exists()
+            && let Some(above) = std::fs::canonicalize(&directory).ok().as_deref().and_then(Path::parent)
+        {
+            pending.push(number(above).trim().to_owned());
+        }
+        let slaves = std::fs::read_dir(directory.join("slaves")).into_iter().flatten().flatten();
+        pending.extend(slaves.map(|slave| number(&slave.path()).trim().to_owned()));
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{FileExt, MetadataExt};
@@ -137,6 +172,35 @@ mod tests {
             File::create(&from).unwrap().set_len(length).unwrap();
             copy_sparse(&from, &to).unwrap();
             assert_eq!(to.metadata().unwrap().len(), length);
+        }
+    }
+
+    #[test]
+    fn what_a_device_lies_on_is_found_through_partitions_and_maps() {
+        let root = tempfile::tempdir().unwrap();
+        let blocks = root.path().join("dev");
+        std::fs::create_dir_all(&blocks).unwrap();
+        let device = |place: &str, number: &str| {
+            let directory = root.path().join(place);
+            std::fs::create_dir_all(&directory).unwrap();
+            std::fs::write(directory.join("dev"), format!("{number}\n")).unwrap();
+            std::os::unix::fs::symlink(&directory, blocks.join(number)).unwrap();
+            directory
+        };
+        let disk = device("sda", "8:0");
+        let partition = device("sda/sda1", "8:1");
+        std::fs::write(partition.join("partition"), "1\n").unwrap();
+        let mapped = device("dm-0", "253:0");
+        std::fs::create_dir_all(mapped.join("slaves")).unwrap();
+        std::os::unix::fs::symlink(&partition, mapped.join("slaves/sda1")).unwrap();
+        device("sdb", "8:16");
+        assert!(disk.exists());
+        for device in ["8:0", "8:1", "253:0"] {
+            assert!(lies_on_in(&blocks, device, "8:0"), "{device}");
+        }
+        assert!(lies_on_in(&blocks, "253:0", "8:1"));
+        for (device, disk) in [("8:16", "8:0"), ("8:0", "8:1"), ("0:25", "8:0"), ("253:0", "8:16")] {
+            assert!(!lies_on_in(&blocks, device, disk), "{device} on {disk}");
         }
     }
 }

@@ -109,21 +109,29 @@ fn host_config(options: &Options, auto_remove: bool) -> anyhow::Result<HostConfi
         sysctls: some_map(&options.sysctl),
         runtime: options.runtime.clone(),
         isolation: options.isolation.as_deref().map(isolation).transpose()?,
-        memory: options.memory,
-        memory_reservation: options.memory_reservation,
-        memory_swap: options.memory_swap,
+        memory: options.limits.memory,
+        memory_reservation: options.limits.memory_reservation,
+        memory_swap: options.limits.memory_swap,
         memory_swappiness: options.memory_swappiness,
-        nano_cpus: options.cpus,
-        cpu_shares: options.cpu_shares,
-        cpu_period: options.cpu_period,
-        cpu_quota: options.cpu_quota,
-        cpuset_cpus: options.cpuset_cpus.clone(),
-        cpuset_mems: options.cpuset_mems.clone(),
+        nano_cpus: options.limits.cpus,
+        cpu_shares: options.limits.cpu_shares,
+        cpu_period: options.limits.cpu_period,
+        cpu_quota: options.limits.cpu_quota,
+        cpuset_cpus: options.limits.cpuset_cpus.clone(),
+        cpuset_mems: options.limits.cpuset_mems.clone(),
+        cpu_realtime_period: options.limits.cpu_rt_period,
+        cpu_realtime_runtime: options.limits.cpu_rt_runtime,
+        blkio_weight: options.limits.blkio_weight,
+        blkio_weight_device: some(options.blkio_weight_device.clone()),
+        blkio_device_read_bps: some(options.device_read_bps.clone()),
+        blkio_device_write_bps: some(options.device_write_bps.clone()),
+        blkio_device_read_iops: some(options.device_read_iops.clone()),
+        blkio_device_write_iops: some(options.device_write_iops.clone()),
         devices: some(options.device.iter().map(|device| mapping(device)).collect()),
         device_cgroup_rules: some(options.device_cgroup_rule.clone()),
         oom_kill_disable: options.oom_kill_disable.then_some(true),
         init: options.init.then_some(true),
-        pids_limit: options.pids_limit,
+        pids_limit: options.limits.pids_limit,
         ulimits: some(options.ulimit.clone()),
         cgroup_parent: options.cgroup_parent.clone(),
         ..HostConfig::default()
@@ -187,7 +195,8 @@ fn isolation(text: &str) -> anyhow::Result<HostConfigIsolationEnum> {
     })
 }
 
-fn restart_policy(text: &str) -> anyhow::Result<RestartPolicy> {
+/// `on-failure:3`
+pub fn restart_policy(text: &str) -> anyhow::Result<RestartPolicy> {
     let invalid = || {
         anyhow::anyhow!(
             "invalid restart policy {text:?}: want no, always, unless-stopped or on-failure[:MAX]"
@@ -308,6 +317,22 @@ mod tests {
             },
         });
         assert_eq!(body, want);
+    }
+
+    #[test]
+    fn limits_of_disks_and_real_time() {
+        let body = parse(
+            "cofferdam run --blkio-weight 300 --cpu-rt-runtime 5 --device-read-bps /dev/sda:1m --device-write-iops \
+             /dev/sda:7 --blkio-weight-device /dev/sda:20 x",
+            false,
+        )
+        .unwrap();
+        let host = &body["HostConfig"];
+        let of_sda = |key: &str, value: i64| serde_json::json!([{ "Path": "/dev/sda", key: value }]);
+        assert_eq!((&host["BlkioWeight"], &host["CpuRealtimeRuntime"]), (&300.into(), &5.into()));
+        assert_eq!(host["BlkioDeviceReadBps"], of_sda("Rate", 1 << 20));
+        assert_eq!(host["BlkioDeviceWriteIOps"], of_sda("Rate", 7));
+        assert_eq!(host["BlkioWeightDevice"], of_sda("Weight", 20));
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub async fn create(
         }
         answer => answer?,
     };
+    options.limits.warn();
     for warning in &created.warnings {
         eprintln!("WARNING: {warning}");
     }

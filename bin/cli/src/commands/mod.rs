@@ -19,6 +19,7 @@ pub mod info;
 pub mod inspect;
 pub mod install;
 pub mod lifecycle;
+mod limits;
 pub mod load;
 pub mod logs;
 pub mod network;
@@ -35,6 +36,7 @@ pub mod system_prune;
 pub mod tag;
 pub mod template;
 pub mod top;
+pub mod update;
 pub mod version;
 pub mod volume;
 pub mod wait;
@@ -146,6 +148,7 @@ async fn container(verb: ContainerVerb, session: &Session) -> Outcome {
         ContainerVerb::Pause(arguments) => arguments.run(session).await,
         ContainerVerb::Unpause(arguments) => arguments.run(session).await,
         ContainerVerb::Rename(arguments) => arguments.run(session).await,
+        ContainerVerb::Update(arguments) => arguments.run(session).await,
         ContainerVerb::Rm(arguments) => arguments.run(session).await,
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::limits::Limits;
 use crate::values;
 
 /// What the container shall be.
@@ -209,39 +210,27 @@ pub struct Options {
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Files")]
     pub storage_opt: Vec<String>,
 
-    /// Memory limit
-    #[arg(short, long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
-    pub memory: Option<i64>,
-    /// Memory soft limit
-    #[arg(long, value_name = "BYTES", value_parser = values::bytes, help_heading = "Limits")]
-    pub memory_reservation: Option<i64>,
-    /// Swap limit equal to memory plus swap: -1 to enable unlimited swap
-    #[arg(long, value_name = "BYTES", value_parser = values::swap, allow_hyphen_values = true, help_heading = "Limits")]
-    pub memory_swap: Option<i64>,
+    /// Those that can be changed later, too.
+    #[command(flatten)]
+    pub limits: Limits,
     /// Tune container memory swappiness (0 to 100)
     #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "Limits")]
     pub memory_swappiness: Option<i64>,
-    /// Number of CPUs
-    #[arg(long, value_name = "NUMBER", value_parser = values::cpus, help_heading = "Limits")]
-    pub cpus: Option<i64>,
-    /// CPU shares (relative weight)
-    #[arg(short = 'c', long, value_name = "WEIGHT", help_heading = "Limits")]
-    pub cpu_shares: Option<i64>,
-    /// Limit CPU CFS (Completely Fair Scheduler) period
-    #[arg(long, value_name = "MICROSECONDS", help_heading = "Limits")]
-    pub cpu_period: Option<i64>,
-    /// Limit CPU CFS (Completely Fair Scheduler) quota
-    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true, help_heading = "Limits")]
-    pub cpu_quota: Option<i64>,
-    /// CPUs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "CPUS", help_heading = "Limits")]
-    pub cpuset_cpus: Option<String>,
-    /// MEMs in which to allow execution (0-3, 0,1)
-    #[arg(long, value_name = "NODES", help_heading = "Limits")]
-    pub cpuset_mems: Option<String>,
-    /// Tune container pids limit (set -1 for unlimited)
-    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = "Limits")]
-    pub pids_limit: Option<i64>,
+    /// Block IO weight (relative device weight)
+    #[arg(long, value_name = "DEVICE:WEIGHT", value_parser = values::weight_of_disk, help_heading = "Limits")]
+    pub blkio_weight_device: Vec<cofferdam_client::models::ResourcesBlkioWeightDevice>,
+    /// Limit read rate (bytes per second) from a device
+    #[arg(long, value_name = "DEVICE:BYTES", value_parser = values::bytes_of_disk, help_heading = "Limits")]
+    pub device_read_bps: Vec<cofferdam_client::models::ThrottleDevice>,
+    /// Limit write rate (bytes per second) to a device
+    #[arg(long, value_name = "DEVICE:BYTES", value_parser = values::bytes_of_disk, help_heading = "Limits")]
+    pub device_write_bps: Vec<cofferdam_client::models::ThrottleDevice>,
+    /// Limit read rate (IO per second) from a device
+    #[arg(long, value_name = "DEVICE:NUMBER", value_parser = values::accesses_of_disk, help_heading = "Limits")]
+    pub device_read_iops: Vec<cofferdam_client::models::ThrottleDevice>,
+    /// Limit write rate (IO per second) to a device
+    #[arg(long, value_name = "DEVICE:NUMBER", value_parser = values::accesses_of_disk, help_heading = "Limits")]
+    pub device_write_iops: Vec<cofferdam_client::models::ThrottleDevice>,
     /// Ulimit options
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::ulimit, help_heading = "Limits")]
     pub ulimit: Vec<cofferdam_client::models::ResourcesUlimits>,

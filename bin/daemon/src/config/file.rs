@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use serde_json::{Map, Value};
 
 use super::Flags;
+use crate::containers::config::Ulimit;
+use crate::containers::ulimit_refusal;
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,21 @@ impl Setting for Vec<String> {
     }
 }
 
+/// In the file they go by their names: `{"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 2048}}`.
+impl Setting for Vec<Ulimit> {
+    fn given(&self) -> Option<String> {
+        let one = |limit: &Ulimit| format!("{}={}:{}", limit.name, limit.soft, limit.hard);
+        (!self.is_empty()).then(|| self.iter().map(one).collect::<Vec<_>>().join(" "))
+    }
+
+    fn set(&mut self, value: Value) -> serde_json::Result<()> {
+        let by_name: std::collections::BTreeMap<String, Ulimit> = serde_json::from_value(value)?;
+        *self = by_name.into_iter().map(|(name, limit)| Ulimit { name, ..limit }).collect();
+        let wrong = self.iter().find_map(ulimit_refusal);
+        wrong.map_or(Ok(()), |text| Err(serde_json::Error::custom(text)))
+    }
+}
+
 impl Setting for bool {
     fn given(&self) -> Option<String> {
         self.then(|| "true".to_owned())
@@ -120,6 +137,7 @@ fn setting<'a>(flags: &'a mut Flags, key: &str) -> Option<&'a mut dyn Setting> {
         "bip" => &mut flags.bip,
         "dns" => &mut flags.dns,
         "dns-search" => &mut flags.dns_search,
+        "default-ulimits" => &mut flags.default_ulimits,
         "insecure-registries" => &mut flags.insecure_registries,
         "instance" => &mut flags.instance,
         "guest" => &mut flags.guest,
@@ -149,6 +167,18 @@ mod tests {
         assert_eq!(flags.hosts, ["unix:///a"]);
         assert!(flags.debug);
         assert_eq!(flags.bridge.as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn default_ulimits_are_flags_or_an_object() {
+        let ulimit = |name: &str, soft, hard| Ulimit { name: name.to_owned(), soft, hard };
+        let flags = merged(&["--default-ulimit", "nofile=5:6", "--default-ulimit", "core=-1"], "{}").unwrap();
+        assert_eq!(flags.default_ulimits, [ulimit("nofile", 5, 6), ulimit("core", -1, -1)]);
+        let file = r#"{"default-ulimits": {"nofile": {"Name": "nofile", "Soft": 7, "Hard": 8}}}"#;
+        assert_eq!(merged(&[], file).unwrap().default_ulimits, [ulimit("nofile", 7, 8)]);
+        assert!(merged(&["--default-ulimit", "nofile=5"], file).unwrap_err().contains("nofile=5:5"));
+        let wrong = merged(&[], r#"{"default-ulimits": {"x": {"Soft": 7, "Hard": 8}}}"#).unwrap_err();
+        assert_eq!(wrong, "invalid value for default-ulimits: invalid ulimit type: x");
     }
 
     #[test]

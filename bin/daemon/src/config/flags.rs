@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::containers::config::Ulimit;
+
 /// A container engine in which every container has an isolation level.
 #[derive(Clone, Debug, Default, Parser)]
 #[command(name = "cofferdamd", version, about, long_about = None)]
@@ -50,6 +52,9 @@ pub struct Flags {
     /// Registry that may be spoken to without TLS: host[:port] (repeatable; loopback always may)
     #[arg(long = "insecure-registry", value_name = "HOST")]
     pub insecure_registries: Vec<String>,
+    /// Resource limit of containers that name none of that kind: name=soft[:hard] (repeatable)
+    #[arg(long = "default-ulimit", value_name = "LIMIT", value_parser = ulimit)]
+    pub default_ulimits: Vec<Ulimit>,
     /// How utility VMs start: clone (of saved templates) or boot [default: clone]
     #[arg(long, value_name = "HOW")]
     pub vm_start: Option<String>,
@@ -86,6 +91,13 @@ pub struct Flags {
     /// The daemon's key
     #[arg(long, value_name = "FILE")]
     pub tlskey: Option<PathBuf>,
+}
+
+fn ulimit(text: &str) -> Result<Ulimit, String> {
+    let limit = cofferdam_api::ulimit(text)?;
+    let number = |value: Option<i64>| value.unwrap_or(-1);
+    let name = limit.name.unwrap_or_default();
+    Ok(Ulimit { name, soft: number(limit.soft), hard: number(limit.hard) })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 pub use file::FileError;
 pub use flags::Flags;
 
+use crate::containers::config::Ulimit;
 use crate::server::{Host, ListenError, TlsFiles};
 
 /// Where records and images live.
@@ -60,6 +61,8 @@ pub struct Config {
     pub dns_search: Vec<String>,
     /// Registries (`host[:port]`, or a subnet) that may be spoken to without TLS or with an unknown certificate.
     pub insecure_registries: Vec<String>,
+    /// Resource limits of containers that name none of that kind.
+    pub default_ulimits: Vec<Ulimit>,
     /// Utility VMs.
     pub vm: VmConfig,
     /// What everything on the host is named after.
@@ -205,6 +208,7 @@ impl Config {
             dns: dns.collect::<Result<_, _>>()?,
             dns_search: flags.dns_search,
             insecure_registries: flags.insecure_registries,
+            default_ulimits: flags.default_ulimits,
             vm,
             instance,
             guest: flags.guest.map(guest_directory).transpose()?,

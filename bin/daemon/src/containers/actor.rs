@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::config::RestartPolicy;
+use super::config::HostConfig;
 use super::health::{Check, Health, Monitor};
 use super::record::Status;
 use super::restart::{self, Backoff};
@@ -51,12 +51,12 @@ pub enum Command {
         /// The answer.
         reply: oneshot::Sender<ApiResult<()>>,
     },
-    /// Another restart policy, checked.
-    SetRestartPolicy {
-        /// The policy.
-        policy: RestartPolicy,
-        /// The answer.
-        reply: oneshot::Sender<ApiResult<()>>,
+    /// Other limits or another restart policy.
+    Update {
+        /// What is asked for, checked.
+        wanted: Box<HostConfig>,
+        /// The answer: warnings.
+        reply: oneshot::Sender<ApiResult<Vec<String>>>,
     },
     /// Takes a shim over that was found running at the daemon's start.
     Adopt {
@@ -69,14 +69,16 @@ pub enum Command {
     Remove(oneshot::Sender<ApiResult<()>>),
 }
 
-type Waiting = Pin<Box<dyn Future<Output = Result<Ended, ShimError>> + Send>>;
+type Waiting<T> = Pin<Box<dyn Future<Output = Result<T, ShimError>> + Send>>;
 
 /// One container's task.
 pub(super) struct Actor {
     pub(super) engine: Shared,
     pub(super) container: Arc<Container>,
     /// The shim's answer to `Wait`, while the container runs.
-    pub(super) exit: Option<Waiting>,
+    pub(super) exit: Option<Waiting<Ended>>,
+    /// The shim's word that memory has run out, while it runs.
+    oom: Option<Waiting<u64>>,
     /// Probes it, while it runs and has a health check.
     pub(super) health: Option<Monitor>,
     backoff: Backoff,
@@ -90,18 +92,14 @@ pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mp
         engine,
         container,
         exit: None,
+        oom: None,
         health: None,
         backoff: Backoff::default(),
         restart_at: None,
         gone: false,
     };
     while !actor.gone {
-        let exit = async {
-            match actor.exit.as_mut() {
-                Some(waiting) => waiting.await,
-                None => std::future::pending().await,
-            }
-        };
+        let (exit, oom) = (next(&mut actor.exit), next(&mut actor.oom));
         let restart = async {
             match actor.restart_at {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -118,6 +116,7 @@ pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mp
         tokio::select! {
             biased;
             ended = exit => actor.exited(ended).await,
+            count = oom => actor.out_of_memory(count),
             command = inbox.recv() => match command {
                 Some(command) => actor.obey(command).await,
                 None => return,
@@ -128,8 +127,15 @@ pub(super) async fn run(engine: Shared, container: Arc<Container>, mut inbox: mp
     }
 }
 
+async fn next<T>(waiting: &mut Option<Waiting<T>>) -> Result<T, ShimError> {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether the shim refused because the container ended in this moment: its exit is on its way.
-fn has_just_ended(error: &ShimError) -> bool {
+pub(super) fn has_just_ended(error: &ShimError) -> bool {
     matches!(error, ShimError::Refused(text) if text.contains("already finished") || text.contains("not found"))
 }
 
@@ -159,8 +165,8 @@ impl Actor {
             Command::Rename { name, reply } => {
                 let _ = reply.send(self.rename(&name));
             }
-            Command::SetRestartPolicy { policy, reply } => {
-                let _ = reply.send(self.set_restart_policy(policy));
+            Command::Update { wanted, reply } => {
+                let _ = reply.send(self.update(&wanted).await);
             }
             Command::Adopt { shim, reply } => {
                 let _ = reply.send(self.adopt(shim).await);
@@ -222,9 +228,9 @@ impl Actor {
         let begun = Status { state: starting, health, ..at_rest.clone() };
         match start::start(&self.engine, &self.container, begun).await {
             Ok((shim, status)) => {
-                self.wait_for(&shim);
                 self.container.publish(status);
                 self.watch_health();
+                self.wait_for(&shim);
                 claim_volumes::announce(&self.engine, &self.container, "mount");
                 self.engine.events.publish(self.container.event("start"));
                 Ok(())
@@ -257,8 +263,25 @@ impl Actor {
     }
 
     fn wait_for(&mut self, shim: &Shim) {
+        self.wait_for_oom(shim);
         let shim = shim.clone();
         self.exit = Some(Box::pin(async move { shim.wait("").await }));
+    }
+
+    fn wait_for_oom(&mut self, shim: &Shim) {
+        let (shim, seen) = (shim.clone(), self.container.status().ooms);
+        self.oom = Some(Box::pin(async move { shim.oom(seen).await }));
+    }
+
+    /// Memory has run out in a container that may well go on.
+    fn out_of_memory(&mut self, count: Result<u64, ShimError>) {
+        self.oom = None;
+        // No count: the container has ended, or its shim has.
+        let (Ok(count), Some(shim)) = (count, self.container.shim()) else { return };
+        if self.record(Status { oom_killed: true, ooms: count, ..self.status() }).is_ok() {
+            self.engine.events.publish(self.container.event("oom"));
+        }
+        self.wait_for_oom(&shim);
     }
 
     async fn adopt(&mut self, shim: Shim) -> ApiResult<()> {
@@ -271,6 +294,7 @@ impl Actor {
     async fn exited(&mut self, ended: Result<Ended, ShimError>) {
         self.exit = None;
         self.health = None;
+        (self.exit, self.oom) = (None, None);
         let shim = self.container.shim();
         match ended {
             Ok(ended) => self.ended(ended, shim).await,
@@ -286,7 +310,8 @@ impl Actor {
         let container = Arc::clone(&self.container);
         let record = container.record();
         let mut status = self.status();
-        status.oom_killed = match &shim {
+        let told = status.oom_killed;
+        status.oom_killed |= match &shim {
             Some(shim) => shim.info().await.is_ok_and(|info| info.oom_killed),
             None => false,
         };
@@ -312,7 +337,7 @@ impl Actor {
 
         container.close_stdio(false);
         container.set_shim(None);
-        if status.oom_killed {
+        if status.oom_killed && !told {
             self.engine.events.publish(container.event("oom"));
         }
         let event = container.event("die").with("exitCode", ended.code.to_string());
@@ -443,15 +468,6 @@ impl Actor {
         Ok(())
     }
 
-    fn set_restart_policy(&mut self, policy: RestartPolicy) -> ApiResult<()> {
-        let mut record = super::record::Record::clone(&self.container.record());
-        record.host.restart_policy = policy;
-        self.engine.store.set_spec(&self.container.id, &to_json(&record))?;
-        self.container.set_record(record);
-        self.engine.events.publish(self.container.event("update"));
-        Ok(())
-    }
-
     async fn remove(&mut self) -> ApiResult<()> {
         let status = self.container.status();
         self.check(StateEvent::Remove).map_err(|_illegal| {
@@ -478,6 +494,7 @@ impl Actor {
         self.restart_at = None;
         self.exit = None;
         self.health = None;
+        (self.exit, self.oom) = (None, None);
         self.gone = true;
         remove::remove(&self.engine, &self.container, shim).await;
     }

@@ -19,7 +19,7 @@ use super::mounts::{MountKind, MountPoint};
 use super::record::Record;
 use super::spec::devices::{self, DeviceNode};
 use super::spec::{self, EtcFiles, HostFacts};
-use super::{Container, users, volumes};
+use super::{Container, limits, users, volumes};
 use crate::engine::Engine;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::networks;
@@ -200,6 +200,7 @@ pub fn write_for(
         parts: &parts_in(bundle, &record.mounts),
         devices: &nodes,
         cgroup,
+        disks: limits::on_host(&record.host).map_err(ApiError::bad_request)?,
         host: HostFacts::below(record.isolation),
     };
     let config = spec::build(&input).map_err(|error| ApiError::bad_request(chain(&error)))?;

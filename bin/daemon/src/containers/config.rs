@@ -204,10 +204,26 @@ pub struct HostConfig {
     pub cgroup_parent: String,
     /// Relative block I/O weight.
     pub blkio_weight: u16,
+    /// The same on single disks.
+    pub blkio_weight_device: Option<Vec<WeightDevice>>,
+    /// Bytes in a second.
+    pub blkio_device_read_bps: Option<Vec<ThrottleDevice>>,
+    /// Bytes in a second.
+    pub blkio_device_write_bps: Option<Vec<ThrottleDevice>>,
+    /// Reads in a second.
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    pub blkio_device_read_iops: Option<Vec<ThrottleDevice>>,
+    /// Writes in a second.
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    pub blkio_device_write_iops: Option<Vec<ThrottleDevice>>,
     /// Microseconds.
     pub cpu_period: i64,
     /// Microseconds.
     pub cpu_quota: i64,
+    /// Microseconds.
+    pub cpu_realtime_period: i64,
+    /// Microseconds.
+    pub cpu_realtime_runtime: i64,
     /// `0-3,5`.
     pub cpuset_cpus: String,
     /// `0-3,5`.
@@ -220,6 +236,9 @@ pub struct HostConfig {
     pub device_requests: Option<Vec<Value>>,
     /// Bytes.
     pub memory_reservation: i64,
+    /// Bytes; no kernel of today limits it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub kernel_memory: i64,
     /// Bytes of memory and swap together; -1 is unlimited.
     pub memory_swap: i64,
     /// 0 to 100.
@@ -278,8 +297,28 @@ pub struct DeviceMapping {
     pub cgroup_permissions: String,
 }
 
+/// A relative weight on a disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct WeightDevice {
+    /// On the host.
+    pub path: String,
+    /// 10 to 1000.
+    pub weight: u16,
+}
+
+/// A rate on a disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ThrottleDevice {
+    /// On the host.
+    pub path: String,
+    /// In a second.
+    pub rate: u64,
+}
+
 /// A resource limit.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Ulimit {
     /// `nofile`.

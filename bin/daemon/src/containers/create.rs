@@ -131,7 +131,9 @@ fn check(
         rustix::system::uname().nodename().to_string_lossy().as_ref().clone_into(&mut config.hostname);
     }
     check_config(&mut config, id)?;
-    check_host(&mut host_config, isolation, warnings)?;
+    limits::merge_default(&mut host_config, &engine.config.default_ulimits);
+    let whose = limits::Whose::of(isolation, &engine.config.data_root);
+    check_host(&mut host_config, &whose, warnings)?;
     check_unsupported(&config, &host_config, warnings)?;
 
     let endpoint = networks::resolve(engine, &host_config, &networking_config)?;
@@ -265,7 +267,8 @@ fn check_config(config: &mut Config, id: &ContainerId) -> ApiResult<()> {
     Ok(())
 }
 
-fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<String>) -> ApiResult<()> {
+fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut Vec<String>) -> ApiResult<()> {
+    let isolation = whose.isolation;
     let wrong = |text: String| Err(ApiError::bad_request(text));
     let bad = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
     match host.network_mode.as_str() {
@@ -315,9 +318,6 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
             return wrong(format!("invalid {kind} mode: {mode}"));
         }
     }
-    if host.network_mode == "host" && host.sysctls.keys().any(|key| key.starts_with("net.")) {
-        return wrong("sysctl 'net.*' not allowed in host network namespace".to_owned());
-    }
     let fills = |field: &mut String, default: &str| {
         if field.is_empty() {
             default.clone_into(field);
@@ -345,7 +345,7 @@ fn check_host(host: &mut HostConfig, isolation: Isolation, warnings: &mut Vec<St
     if !host.log_config.options.is_empty() {
         warnings.push("Log options are recorded but logs are not rotated yet.".to_owned());
     }
-    limits::check(host, isolation, warnings).map_err(ApiError::bad_request)?;
+    limits::check(host, whose, warnings).map_err(ApiError::bad_request)?;
     let empty = Vec::new();
     let (add, drop) = (host.cap_add.as_ref().unwrap_or(&empty), host.cap_drop.as_ref().unwrap_or(&empty));
     capabilities::effective(add, drop, host.privileged, capabilities::Bounding::FULL)
@@ -428,7 +428,8 @@ mod tests {
     fn checked(host: serde_json::Value, isolation: Isolation) -> Result<HostConfig, String> {
         let mut host: HostConfig = super::super::config::lenient(host).unwrap();
         let mut warnings = Vec::new();
-        check_host(&mut host, isolation, &mut warnings)
+        let whose = limits::Whose::of(isolation, std::path::Path::new("/"));
+        check_host(&mut host, &whose, &mut warnings)
             .and_then(|()| check_unsupported(&Config::default(), &host, &mut warnings))
             .map(|()| host)
             .map_err(|error| error.message)

@@ -6,8 +6,9 @@ use std::time::Duration;
 use cofferdam_model::State;
 
 use super::actor::Command;
-use super::config::RestartPolicy;
-use super::{Container, names, restart, signals};
+use super::config::HostConfig;
+use super::limits::{self, Whose};
+use super::{Container, names, signals};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult};
 
@@ -160,10 +161,16 @@ pub async fn rename(container: &Arc<Container>, name: &str) -> ApiResult<()> {
     container.ask(|reply| Command::Rename { name: name.to_owned(), reply }).await
 }
 
-/// Gives it another restart policy.
-pub async fn update(container: &Container, policy: RestartPolicy) -> ApiResult<()> {
-    if let Some(text) = restart::refusal(&policy, container.record().host.auto_remove) {
-        return Err(ApiError::bad_request(text));
-    }
-    container.ask(|reply| Command::SetRestartPolicy { policy, reply }).await
+/// Gives it other limits, or another restart policy; warnings.
+pub async fn update(
+    engine: &Shared,
+    container: &Container,
+    mut wanted: HostConfig,
+) -> ApiResult<Vec<String>> {
+    let mut warnings = Vec::new();
+    let whose = Whose { update: true, ..Whose::of(container.record().isolation, &engine.config.data_root) };
+    limits::check(&mut wanted, &whose, &mut warnings).map_err(ApiError::bad_request)?;
+    let more = container.ask(|reply| Command::Update { wanted: Box::new(wanted), reply }).await?;
+    warnings.extend(more);
+    Ok(warnings)
 }

@@ -10,6 +10,7 @@
 //! * [`actor`] applies what happens to one container, in order: [`cofferdam_model::State::apply`] decides what is
 //!   legal, the store is told in the same step, then everyone who watches.
 //! * [`start`] turns a record into a bundle and a running shim, or rolls everything back.
+//! * [`update`] changes a record and what runs by it, or neither.
 //! * [`recover`] finds at the daemon's start what became of the containers in its absence.
 
 mod actor;
@@ -46,14 +47,21 @@ mod spec;
 mod start;
 pub mod stats;
 pub mod top;
+mod update;
 mod users;
 mod volumes;
 pub mod wait;
 
 pub use container::Container;
 pub use layers::Layers;
+pub use limits::ulimit_refusal;
 pub use mounts::{MountKind, MountPoint};
 pub use recover::{published, recover};
 pub use registry::Containers;
 pub use start::kill_everything;
 pub use volumes::copy as copy_content;
+
+/// What this host's control groups can limit.
+pub fn host_offers() -> &'static cofferdam_sys::cgroup::Offers {
+    &spec::HostFacts::of_this_host().offers
+}

@@ -64,6 +64,9 @@ pub struct Status {
     pub error: String,
     /// Whether the OOM killer ended a process of it.
     pub oom_killed: bool,
+    /// How often its memory has run out since its last start.
+    #[serde(default)]
+    pub ooms: u64,
     /// The last start.
     pub started: Option<Timestamp>,
     /// The last exit.
@@ -103,6 +106,7 @@ impl Default for Status {
             exit_code: 0,
             error: String::new(),
             oom_killed: false,
+            ooms: 0,
             started: None,
             finished: None,
             restarts: 0,

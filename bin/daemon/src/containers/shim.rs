@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
-use cofferdam_model::{EXTENSION_SERVICE, IoRequest, ProcessInfo, TaskInfo, TaskUsage, WindowSize, bundle};
+use cofferdam_model::{
+    EXTENSION_SERVICE, IoRequest, ProcessInfo, Resources, TaskInfo, TaskUsage, WindowSize, bundle,
+};
 use command_fds::{CommandFdExt as _, FdMapping};
 use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::protobuf::well_known_types::timestamp::Timestamp as ProtoTimestamp;
 use containerd_shim_protos::shim_async::TaskClient;
 use jiff::Timestamp;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -233,6 +236,21 @@ impl Shim {
         self.checked(self.task.resume(calling(), &request).await).map(drop)
     }
 
+    /// Sets limits: all of them, or none.
+    pub async fn limit(&self, limits: &Resources) -> Result<(), ShimError> {
+        let resources = Any {
+            type_url: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".to_owned(),
+            value: serde_json::to_vec(limits)?,
+            ..Any::default()
+        };
+        let request = api::UpdateTaskRequest {
+            id: self.id.to_string(),
+            resources: Some(resources).into(),
+            ..api::UpdateTaskRequest::default()
+        };
+        self.checked(self.task.update(calling(), &request).await).map(drop)
+    }
+
     /// Resizes a TTY.
     pub async fn resize(&self, exec_id: &str, size: WindowSize) -> Result<(), ShimError> {
         let request = api::ResizePtyRequest {
@@ -266,23 +284,33 @@ impl Shim {
 
     /// Facts beyond containerd's.
     pub async fn info(&self) -> Result<TaskInfo, ShimError> {
-        self.extension("Info").await
+        self.extension("Info", ()).await
     }
 
     /// What the container uses.
     pub async fn usage(&self) -> Result<TaskUsage, ShimError> {
-        self.extension("Usage").await
+        self.extension("Usage", ()).await
     }
 
     /// The container's processes.
     pub async fn processes(&self) -> Result<Vec<ProcessInfo>, ShimError> {
-        self.extension("Processes").await
+        self.extension("Processes", ()).await
     }
 
-    async fn extension<T: DeserializeOwned>(&self, method: &str) -> Result<T, ShimError> {
+    /// Waits until the container's memory has run out more often than `seen`; how often.
+    pub async fn oom(&self, seen: u64) -> Result<u64, ShimError> {
+        self.extension("Oom", seen).await
+    }
+
+    async fn extension<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        argument: impl Serialize,
+    ) -> Result<T, ShimError> {
         let request = ttrpc::proto::Request {
             service: EXTENSION_SERVICE.to_owned(),
             method: method.to_owned(),
+            payload: serde_json::to_vec(&argument)?,
             ..ttrpc::proto::Request::default()
         };
         let answer = self.checked(self.client.request(request).await)?;

@@ -22,7 +22,7 @@ use super::bundle::{self, DataDirs, Vm};
 use super::image;
 use super::record::{Record, Status};
 use super::shim::{Shim, ShimError};
-use super::{Container, create};
+use super::{Container, create, limits};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
 use crate::networks::Attachment;
@@ -128,6 +128,7 @@ async fn run(
         exit_code: 0,
         error: String::new(),
         oom_killed: false,
+        ooms: 0,
         started: Some(Timestamp::now()),
         finished: status.finished,
         ..status
@@ -256,7 +257,7 @@ pub(super) async fn vm_spec(
     uid: u32,
 ) -> ApiResult<Vm> {
     let (qemu, guest) = engine.vm.require()?;
-    let class = vm::class_of(engine, record.host.memory, record.host.nano_cpus).await;
+    let class = vm::class_of(engine, record.host.memory, limits::cpus_asked(&record.host)).await;
     let start = match record.host.annotations.get(vm::START_ANNOTATION).map(String::as_str) {
         Some("boot") => VmStart::Boot { reason: String::new() },
         _ => templates::start_of(engine, class).await,

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::containers_streams;
-use crate::containers::config::{CreateRequest, RestartPolicy, lenient};
+use crate::containers::config::{CreateRequest, lenient};
 use crate::containers::{Container, create, inspect, lifecycle, list, prune, remove, stats, top};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
@@ -164,25 +164,15 @@ async fn rename(State(engine): State<Shared>, Path(id): Path<String>, params: Pa
     done(true)
 }
 
-/// The one thing that can be changed so far.
+/// Docker's `UpdateConfig` is a part of its `HostConfig`.
 async fn update(
     State(engine): State<Shared>,
     Path(id): Path<String>,
     JsonBody(body): JsonBody<Value>,
 ) -> ApiResult<Json<Value>> {
     let container = engine.containers.find(&id)?;
-    let fields = body.as_object().cloned().unwrap_or_default();
-    let set = |value: &Value| {
-        !(value.is_null() || *value == json!(0) || *value == json!("") || *value == json!([]))
-    };
-    if let Some((field, _)) = fields.iter().find(|(field, value)| *field != "RestartPolicy" && set(value)) {
-        return Err(later(&format!("updating {field}"), "the issue on limits"));
-    }
-    let policy: RestartPolicy = read(fields.get("RestartPolicy").cloned().unwrap_or_default())?;
-    if !policy.name.is_empty() {
-        lifecycle::update(&container, policy).await?;
-    }
-    Ok(Json(json!({ "Warnings": null })))
+    let warnings = lifecycle::update(&engine, &container, read(body)?).await?;
+    Ok(Json(json!({ "Warnings": warnings })))
 }
 
 /// Height and width of a TTY.

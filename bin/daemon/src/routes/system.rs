@@ -17,6 +17,7 @@ use cofferdam_model::Isolation;
 use cofferdam_sys::cgroup::Hierarchy;
 use serde_json::Value;
 
+use crate::containers;
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 use crate::server::Api;
@@ -123,16 +124,8 @@ async fn info(State(engine): State<Shared>, Api(version): Api) -> ApiResult<Json
 fn system_info(engine: &Engine, images: i64) -> SystemInfo {
     let uname = rustix::system::uname();
     let machine = rustix::system::sysinfo();
-    let hierarchy = Hierarchy::detect().ok();
-    let is_v2 = matches!(hierarchy, Some(Hierarchy::V2(_)));
-    let controller = |name: &str| match &hierarchy {
-        Some(Hierarchy::V1(controllers)) => Some(controllers.contains_key(name)),
-        Some(Hierarchy::V2(root)) => {
-            let available = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
-            Some(available.split_whitespace().any(|controller| controller == name))
-        }
-        None => Some(false),
-    };
+    let is_v2 = matches!(Hierarchy::detect(), Ok(Hierarchy::V2(_)));
+    let offers = containers::host_offers();
     let counts = engine.containers.counts();
     let count = |n: usize| Some(i64::try_from(n).unwrap_or(i64::MAX));
     let text = |text: &str| Some(text.to_owned());
@@ -154,20 +147,14 @@ fn system_info(engine: &Engine, images: i64) -> SystemInfo {
             authorization: None,
             log: Some(["json-file", "none"].map(str::to_owned).to_vec()),
         }),
-        memory_limit: controller("memory"),
-        swap_limit: Some(match &hierarchy {
-            Some(Hierarchy::V1(controllers)) => controllers
-                .get("memory")
-                .is_some_and(|memory| memory.join("memory.memsw.limit_in_bytes").exists()),
-            Some(Hierarchy::V2(_)) => true,
-            None => false,
-        }),
-        cpu_cfs_period: controller("cpu"),
-        cpu_cfs_quota: controller("cpu"),
-        cpu_shares: controller("cpu"),
-        cpu_set: controller("cpuset"),
-        pids_limit: controller("pids"),
-        oom_kill_disable: Some(false),
+        memory_limit: Some(offers.memory),
+        swap_limit: Some(offers.swap),
+        cpu_cfs_period: Some(offers.cpu_quota),
+        cpu_cfs_quota: Some(offers.cpu_quota),
+        cpu_shares: Some(offers.cpu_shares),
+        cpu_set: Some(offers.cpuset),
+        pids_limit: Some(offers.pids),
+        oom_kill_disable: Some(offers.oom_kill_disable),
         ipv4_forwarding: Some(file("/proc/sys/net/ipv4/ip_forward") == "1"),
         debug: Some(matches!(engine.config.log_level.as_str(), "debug" | "trace")),
         nfd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),

@@ -60,7 +60,8 @@ async fn build(State(engine): State<Shared>, params: Params) -> ApiResult {
         parsed.ok_or_else(|| ApiError::bad_request(format!("invalid {name} {text:?}: want a number")))
     };
     let (memory, cpus) = (number("memory")?, number("cpus")?);
-    let class = vm::class_of(&engine, memory, cpus.saturating_mul(1_000_000_000)).await;
+    let cpus = u32::try_from(cpus).ok().filter(|cpus| *cpus > 0);
+    let class = vm::class_of(&engine, memory, cpus).await;
     let watched = templates::watch_base(&engine, class, true).await;
     let (key, mut state) = watched.map_err(ApiError::unavailable)?;
     Ok(json_lines(move |lines: JsonLines| async move {

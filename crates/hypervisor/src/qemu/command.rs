@@ -118,10 +118,10 @@ impl CommandLine<'_> {
 
         add("-add-fd", format!("fd={{fd:{FD_IMAGE}}},set=1"));
         add("-blockdev", "driver=file,node-name=image,filename=/dev/fdset/1,read-only=on".to_owned());
-        add("-device", pci("virtio-blk-pci,id=disk0,drive=image", 2));
+        add("-device", pci(&format!("virtio-blk-pci,id={},drive=image", DISKS[0]), 2));
         add("-add-fd", format!("fd={{fd:{FD_WRITABLE}}},set=2"));
         add("-blockdev", "driver=file,node-name=writable,filename=/dev/fdset/2,discard=unmap".to_owned());
-        add("-device", pci("virtio-blk-pci,id=disk1,drive=writable", 3));
+        add("-device", pci(&format!("virtio-blk-pci,id={},drive=writable", DISKS[1]), 3));
         let netdev = if self.tap {
             format!("tap,id=net0,fd={{fd:{FD_TAP}}}")
         } else {
@@ -146,6 +146,9 @@ impl CommandLine<'_> {
         line
     }
 }
+
+/// QEMU's names for the two disks.
+pub const DISKS: [&str; 2] = ["disk0", "disk1"];
 
 /// TCG's translated code, in MiB.
 pub const TCG_CODE_MIB: u64 = 128;

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use self::command::{CommandLine, Mapping};
 use self::qmp::{Qmp, QmpEvent};
 use crate::jail::Supervisor;
-use crate::{Backing, Capabilities, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
+use crate::{Backing, Capabilities, DiskRates, Hypervisor, Origin, StartedVm, Vm, VmConfig, VmError};
 
 /// How much of QEMU's standard error and of the console is kept as last words.
 const LAST_WORDS: usize = 4 << 10;
@@ -123,10 +123,15 @@ impl Hypervisor for Qemu {
                 Origin::Frozen { version, .. } => {
                     let version = version.strip_prefix(NAME).unwrap_or(version).trim_start();
                     let (qmp, events) = Qmp::go_on(socket, version);
+                    throttle(&qmp, config.rates).await.map_err(saving)?;
                     qmp.execute("cont", json!({})).await.map_err(saving)?;
                     (qmp, events)
                 }
-                _ => Qmp::connect(socket).await.map_err(saving)?,
+                _ => {
+                    let (qmp, events) = Qmp::connect(socket).await.map_err(saving)?;
+                    throttle(&qmp, config.rates).await.map_err(saving)?;
+                    (qmp, events)
+                }
             };
             mark("hypervisor answers");
             if let Some(state) = &state {
@@ -143,10 +148,11 @@ impl Hypervisor for Qemu {
             Ok(Err(error)) => error.to_string(),
             Err(_elapsed) => "it did not answer".to_owned(),
         };
+        let by_itself = vm.ended_now();
         vm.kill().await;
         tokio::time::timeout(Duration::from_secs(1), stderr_done).await.ok();
         let words = vm.last_words().await;
-        Err(VmError::Died(if words.is_empty() { vm.ended_now().unwrap_or(error) } else { words }))
+        Err(VmError::Died(if words.is_empty() { by_itself.unwrap_or(error) } else { words }))
     }
 }
 
@@ -158,6 +164,22 @@ async fn resume(qmp: &Qmp, state: &File) -> io::Result<()> {
         qmp.execute("migrate-incoming", json!({ "uri": format!("fd:{STATE}") })),
     );
     shared.and(passed).and(begun.map(drop))
+}
+
+/// Limits what the disks do in a second, both together.
+async fn throttle(qmp: &Qmp, rates: DiskRates) -> io::Result<()> {
+    if rates == DiskRates::default() {
+        return Ok(());
+    }
+    for disk in command::DISKS {
+        let limits = json!({
+            "id": format!("/machine/peripheral/{disk}/virtio-backend"), "group": "container", "bps": 0, "iops": 0,
+            "bps_rd": rates.read_bytes, "bps_wr": rates.write_bytes,
+            "iops_rd": rates.reads, "iops_wr": rates.writes,
+        });
+        qmp.execute("block_set_io_throttle", limits).await?;
+    }
+    Ok(())
 }
 
 /// The memory is a file already: it is no part of what is saved.

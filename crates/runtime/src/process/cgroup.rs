@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use cofferdam_model::{Usage, bundle};
-use cofferdam_sys::cgroup::{Cgroup, CgroupError};
+use cofferdam_model::{Resources, Usage, bundle};
+use cofferdam_sys::cgroup::{Cgroup, CgroupError, OomWatch};
 use serde::Deserialize;
 
 use crate::Error;
@@ -32,6 +32,8 @@ struct Linux {
     cgroups_path: Option<String>,
     #[serde(default)]
     namespaces: Vec<NamespaceSpec>,
+    #[serde(default)]
+    resources: Resources,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +44,7 @@ struct NamespaceSpec {
 }
 
 impl ContainerCgroup {
-    /// Makes the group that the bundle names.
+    /// Makes the group that the bundle names, with its limits. (The device rules are libcontainer's.)
     pub(super) fn of_bundle(directory: &Path, id: &str) -> Result<Self, Error> {
         let path = directory.join(bundle::OCI_SPEC);
         let text = std::fs::read(&path);
@@ -54,6 +56,10 @@ impl ContainerCgroup {
         let cgroup = Cgroup::named(&name).map_err(failed)?;
         // libcontainer makes only the controllers it knows; an exec joins all that the host has.
         cgroup.create().map_err(failed)?;
+        if let Err(error) = cgroup.set_limits(&spec.linux.resources) {
+            cgroup.delete().ok();
+            return Err(error.into());
+        }
         let own_pids = spec.linux.namespaces.iter().any(|one| one.kind == "pid" && one.path.is_none());
         Ok(Self { cgroup, own_pids })
     }
@@ -65,6 +71,14 @@ impl ContainerCgroup {
 
     pub(super) fn pids(&self) -> io::Result<Vec<i32>> {
         self.cgroup.pids().map_err(io::Error::other)
+    }
+
+    /// Sets limits; the kernel may take memory back for a while.
+    pub(super) async fn limit(&self, limits: &Resources) -> Result<(), Error> {
+        let (cgroup, limits) = (self.cgroup.clone(), limits.clone());
+        let done = tokio::task::spawn_blocking(move || cgroup.set_limits(&limits)).await;
+        let done = done.map_err(|error| Error::Os { doing: "limits", source: io::Error::other(error) })?;
+        done.map(drop).map_err(Error::from)
     }
 
     pub(super) fn usage(&self) -> io::Result<Usage> {
@@ -107,6 +121,14 @@ impl ContainerCgroup {
         }
         self.kill_all().await?;
         self.blocking(Cgroup::delete).await
+    }
+
+    /// Watches for its memory running out.
+    pub(super) fn watch_oom(&self) -> Option<OomWatch> {
+        self.cgroup.watch_oom().unwrap_or_else(|error| {
+            tracing::warn!(%error, "nobody will hear of it when memory runs out");
+            None
+        })
     }
 
     /// Whether the OOM killer has ended a process of the container.

@@ -13,6 +13,7 @@
 
 mod cgroup;
 mod helper;
+pub(crate) mod oom;
 mod park;
 pub mod reaper;
 mod streams;

@@ -47,6 +47,11 @@ impl Parked {
         Ok(Self { state, cgroup, init, process, orders, uts })
     }
 
+    /// Gives it these limits.
+    pub async fn limit(&self, limits: &cofferdam_model::Resources) -> Result<(), Error> {
+        self.cgroup.limit(limits).await
+    }
+
     /// Gives it this hostname: it cannot do so itself, since it has the privileges of its program already. The calling
     /// thread is in its UTS namespace meanwhile.
     pub fn set_hostname(&self, hostname: &str) -> Result<(), Error> {

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cofferdam_model::{HelperExec, ProcessInfo, TaskInfo, TaskUsage, Usage, WindowSize};
+use cofferdam_model::{HelperExec, ProcessInfo, Resources, TaskInfo, TaskUsage, Usage, WindowSize};
 use cofferdam_sys::process::ProcessHandle;
 use cofferdam_sys::trace::marks;
 
 use super::cgroup::ContainerCgroup;
+use super::oom::Ooms;
 use super::reaper::{Exited, Reaper};
 use super::streams::Terminal;
 use super::{StdioKind, park, remove_directory, start};
@@ -42,6 +43,7 @@ pub(super) struct ProcessTask {
     init: Running,
     gate: Gate,
     execs: Mutex<HashMap<String, Running>>,
+    ooms: Arc<Ooms>,
 }
 
 /// What holds the init process back until the start.
@@ -81,7 +83,12 @@ impl ProcessTask {
                 }
             });
         }
-        Arc::new(Self { state, cgroup, init, gate, execs: Mutex::default() })
+        let ooms = Arc::new(Ooms::none());
+        if let Some(watched) = cgroup.watch_oom() {
+            let (ooms, exited) = (Arc::clone(&ooms), init.exited.clone());
+            tokio::spawn(async move { ooms.follow(watched, exited).await });
+        }
+        Arc::new(Self { state, cgroup, init, gate, execs: Mutex::default(), ooms })
     }
 
     fn execs(&self) -> MutexGuard<'_, HashMap<String, Running>> {
@@ -171,6 +178,11 @@ impl Task for ProcessTask {
         self.cgroup.thaw().map_err(|source| Error::Os { doing: "unpausing the container", source })
     }
 
+    async fn limit(&self, limits: &Resources) -> Result<(), Error> {
+        self.is_live()?;
+        self.cgroup.limit(limits).await
+    }
+
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
         let pids = self.cgroup.pids().map_err(|source| Error::Os { doing: "listing processes", source })?;
         Ok(cofferdam_sys::procfs::processes(&pids))
@@ -181,6 +193,13 @@ impl Task for ProcessTask {
             self.cgroup.usage().map_err(|source| Error::Os { doing: "counting what it uses", source })?;
         let interfaces = cofferdam_sys::procfs::interfaces(self.init.pid);
         Ok(TaskUsage { container: Usage { interfaces, ..usage }, vm: None })
+    }
+
+    async fn oom(&self, seen: u64) -> Result<u64, Error> {
+        tokio::select! {
+            count = self.ooms.after(seen) => count,
+            _ = self.init.exited.wait() => Err(Error::Finished),
+        }
     }
 
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error> {

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cofferdam_model::{NetworkSpec, RootfsSpec, Share, ShimSpec};
+use cofferdam_model::{NetworkSpec, Resources, RootfsSpec, Share, ShimSpec};
 use cofferdam_proto::{CreateContainer, GuestFile, GuestNetwork, Prepare, StreamIds};
 use serde_json::{Value, json};
 
@@ -31,23 +31,24 @@ pub(super) struct GuestSpec {
     pub shares: Vec<Share>,
     /// The host's control group of the VM worker process.
     pub cgroup: String,
-    /// CPU time per second in nanoseconds.
-    pub nano_cpus: Option<u64>,
-    /// Relative weight.
-    pub cpu_shares: Option<u64>,
+    /// The container's limits, which both its VM worker process and its group in the guest get their part of.
+    pub limits: Resources,
+    /// Its preference with the OOM killer.
+    pub oom_score_adj: i64,
 }
 
 impl GuestSpec {
     pub(super) fn rewrite(text: &str, shim: &ShimSpec, request: &CreateRequest) -> Result<Self, Error> {
-        let mut spec: Value = serde_json::from_str(text)
-            .map_err(|error| Error::Helper(format!("OCI specification: {error}")))?;
+        let invalid = |error: serde_json::Error| Error::Helper(format!("OCI specification: {error}"));
+        let mut spec: Value = serde_json::from_str(text).map_err(invalid)?;
         let cgroup = spec["linux"]["cgroupsPath"]
             .as_str()
             .map_or_else(|| format!("{}/{}", shim.instance.cgroup_parent(), shim.id), str::to_owned);
-        let cpu = &spec["linux"]["resources"]["cpu"];
-        let nano_cpus = cpu["quota"].as_u64().zip(cpu["period"].as_u64()).filter(|(_, period)| *period > 0);
-        let nano_cpus = nano_cpus.map(|(quota, period)| quota.saturating_mul(1_000_000_000) / period);
-        let cpu_shares = cpu["shares"].as_u64().filter(|shares| *shares > 0);
+        let limits = match &spec["linux"]["resources"] {
+            Value::Null => Resources::default(),
+            resources => serde_json::from_value(resources.clone()).map_err(invalid)?,
+        };
+        let oom_score_adj = spec["process"]["oomScoreAdj"].as_i64().unwrap_or(0);
         let hostname = spec["hostname"].as_str().unwrap_or_else(|| shim.id.short()).to_owned();
         let (mut files, mut shares) = (Vec::new(), Vec::new());
         let generated = match &shim.rootfs {
@@ -70,8 +71,10 @@ impl GuestSpec {
             files: files.iter().map(|file| file.name.clone()).collect(),
             share: !shares.is_empty(),
         };
-        let create = CreateContainer { hostname, network, args, env, streams: StreamIds::default(), files };
-        Ok(Self { prepare, create, shares, cgroup, nano_cpus, cpu_shares })
+        // Numbered, and limited by what the VM is, by who has it.
+        let (streams, own) = (StreamIds::default(), Resources::default());
+        let create = CreateContainer { hostname, network, args, env, streams, files, limits: own };
+        Ok(Self { prepare, create, shares, cgroup, limits, oom_score_adj })
     }
 }
 
@@ -157,22 +160,9 @@ fn adapt(spec: &mut Value) {
     if let Some(linux) = linux.as_object_mut() {
         linux.remove("mountLabel");
     }
-    // Numbers of the host's processors, memory nodes and disks.
+    // Limits are the container's own, too: one template serves all of them.
     if let Some(resources) = linux["resources"].as_object_mut() {
-        resources.remove("blockIO");
-        resources.remove("hugepageLimits");
-        if let Some(cpu) = resources.get_mut("cpu").and_then(Value::as_object_mut) {
-            cpu.remove("cpus");
-            cpu.remove("mems");
-            cpu.remove("realtimeRuntime");
-            cpu.remove("realtimePeriod");
-        }
-        if let Some(memory) = resources.get_mut("memory").and_then(Value::as_object_mut) {
-            memory.remove("disableOOMKiller");
-            memory.remove("swappiness");
-            memory.remove("kernel");
-            memory.remove("kernelTCP");
-        }
+        resources.retain(|key, _| key == "devices");
     }
 }
 
@@ -221,7 +211,7 @@ mod tests {
             "linux": {
                 "cgroupsPath": "/cofferdam-test/x",
                 "namespaces": [{ "type": "network", "path": "/n" }, { "type": "pid" }],
-                "resources": { "cpu": { "quota": 50_000, "period": 100_000, "cpus": "7" }, "pids": { "limit": 5 } },
+                "resources": { "cpu": { "quota": 50_000, "cpus": "7" }, "pids": { "limit": 5 }, "devices": [7] },
             },
         });
         let request = CreateRequest { id: "c".into(), bundle: data.clone(), terminal: false, stdin: true };
@@ -231,7 +221,7 @@ mod tests {
         assert_eq!((guest.create.args, guest.create.env), (vec!["sh".to_owned()], vec!["A=b".to_owned()]));
         assert!(guest.prepare.stdin && guest.prepare.share && !guest.prepare.network);
         assert_eq!(guest.prepare.files, ["hosts"]);
-        assert_eq!(guest.nano_cpus, Some(500_000_000));
+        assert_eq!((guest.limits.cpu.quota, guest.limits.pids.limit), (Some(50_000), Some(5)));
         assert_eq!(
             guest.create.files,
             [GuestFile { name: "hosts".into(), text: "127.0.0.1 localhost\n".into() }]
@@ -243,7 +233,7 @@ mod tests {
         assert_eq!(text["mounts"][1]["source"], "/run/cofferdam/files/hosts");
         assert_eq!(text["mounts"][3]["source"], "/run/cofferdam/shares/1");
         assert_eq!(text["linux"]["namespaces"], json!([{ "type": "pid" }]));
-        assert_eq!(text["linux"]["resources"]["cpu"], json!({ "quota": 50_000, "period": 100_000 }));
+        assert_eq!(text["linux"]["resources"], json!({ "devices": [7] }));
         assert_eq!((&text["unknown"], &text["hooks"]), (&json!(7), &Value::Null));
         assert_eq!(text["process"], json!({ "args": ["parked"], "env": [] }));
         assert_eq!((&text["hostname"], &text["annotations"]), (&Value::Null, &Value::Null));

@@ -20,6 +20,7 @@
 //! process was killed.
 
 mod guest_spec;
+mod limits;
 pub mod link;
 mod rehearsal;
 mod start;
@@ -144,8 +145,8 @@ impl Attempt<'_> {
             mac: mac_of(&self.spec.network),
             group: Group {
                 name: &self.guest.cgroup,
-                nano_cpus: self.guest.nano_cpus,
-                cpu_shares: self.guest.cpu_shares,
+                limits: &self.guest.limits,
+                oom_score_adj: self.guest.oom_score_adj,
             },
             work: &request.bundle,
             oci_helper: &self.spec.oci_helper,
@@ -192,7 +193,9 @@ impl Attempt<'_> {
         let task = VmTask::serve(link, messages, Arc::clone(worker), info, self.template_wanted, discard);
         let (streams, stdio) = task.connect(request.terminal, request.stdin);
         let adopt = Request::Adopt(Adopt { clock_nanos: now(), seed: random_hex(64) });
-        let create = Request::Create(Box::new(CreateContainer { streams, ..self.guest.create.clone() }));
+        let limits = limits::of_guest(&self.guest.limits, self.vm);
+        let create = CreateContainer { streams, limits, ..self.guest.create.clone() };
+        let create = Request::Create(Box::new(create));
         let prepare = async {
             if self.start.is_prepared() {
                 return Ok(Response::Done);
@@ -200,8 +203,9 @@ impl Attempt<'_> {
             task.ask(Request::Prepare(Box::new(self.guest.prepare.clone()))).await
         };
         // All at once: the agent does them in order, and none waits for the answer to the one before. Whoever does not
-        // answer the first has not come to life.
+        // answer the first has not come to life; the first that fails is why the others do.
         let (_, _, created) = tokio::try_join!(
+            biased;
             marked("guest has its identity", task.ask_within(adopt, ADOPT_TIME)),
             marked("container is prepared", prepare),
             marked("container is created", task.ask(create)),

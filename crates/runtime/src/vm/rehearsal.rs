@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_model::DEFAULT_PATH;
+use cofferdam_model::{DEFAULT_PATH, Resources};
 use cofferdam_proto::{CreateContainer, GuestFile, GuestNetwork, Prepare, Request};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -41,9 +41,6 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare, let_disk_go: bool
         });
         mounts.push(program);
     }
-    // A container's limits may be too small for what is done here.
-    let devices = spec["linux"]["resources"]["devices"].take();
-    spec["linux"]["resources"] = json!({ "devices": devices });
     let prepare = Prepare { spec: spec.to_string(), share: false, ..prepare.clone() };
     task.ask(Request::Prepare(Box::new(prepare.clone()))).await?;
 
@@ -54,6 +51,7 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare, let_disk_go: bool
         args: words("wait"),
         env: environment(),
         streams,
+        limits: Resources::default(),
         files: prepare
             .files
             .iter()

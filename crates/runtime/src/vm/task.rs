@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_model::{ProcessInfo, TaskInfo, TaskUsage, VmInfo, WindowSize};
+use cofferdam_model::{ProcessInfo, Resources, TaskInfo, TaskUsage, VmInfo, WindowSize};
 use cofferdam_proto::{EndedBy, Event, ExecProcess, Message, Request, Response, StreamIds};
 use cofferdam_sys::trace::marks;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::link::Link;
 use super::worker::Worker;
 use super::{StreamNumbers, now, unexpected};
+use crate::process::oom::Ooms;
 use crate::{Error, ExecRequest, Exit, Process, Stdio, Task};
 
 /// How long the agent may take to do what is asked. Starting a process takes an emulated guest some 200 ms.
@@ -43,6 +44,7 @@ pub(super) struct VmTask {
     numbers: StreamNumbers,
     next_request: AtomicU64,
     oom_killed: AtomicBool,
+    ooms: Ooms,
     state: Mutex<State>,
 }
 
@@ -74,6 +76,7 @@ impl VmTask {
             numbers: StreamNumbers::new(),
             next_request: AtomicU64::new(1),
             oom_killed: AtomicBool::new(false),
+            ooms: Ooms::none(),
             state: Mutex::default(),
         });
         task.state().processes.insert(String::new(), watch::Sender::new(None));
@@ -168,6 +171,10 @@ impl VmTask {
                 if let Some(process) = self.state().processes.get(&exec_id) {
                     end(process, code);
                 }
+            }
+            Message::Event(Event::OutOfMemory) => {
+                self.oom_killed.store(true, Ordering::Relaxed);
+                self.ooms.count(1);
             }
             Message::Hello(_) | Message::Request { .. } => return Err("a message out of place".to_owned()),
         }
@@ -287,6 +294,16 @@ impl Task for VmTask {
         self.tell(Request::Resume).await
     }
 
+    async fn limit(&self, limits: &Resources) -> Result<(), Error> {
+        self.is_running("")?;
+        let before = self.worker.limit(limits).await?;
+        let limited = self.tell(Request::Limit(Box::new(self.worker.for_guest(limits)))).await;
+        if limited.is_err() {
+            before.restore()?;
+        }
+        limited
+    }
+
     async fn processes(&self) -> Result<Vec<ProcessInfo>, Error> {
         match self.ask(Request::Processes).await? {
             Response::Processes(processes) => Ok(processes),
@@ -301,6 +318,13 @@ impl Task for VmTask {
         container.interfaces.truncate(MOST_INTERFACES);
         let vm = self.worker.usage().map_err(|error| Error::Hypervisor(error.to_string()))?;
         Ok(TaskUsage { container: *container, vm: Some(vm) })
+    }
+
+    async fn oom(&self, seen: u64) -> Result<u64, Error> {
+        tokio::select! {
+            count = self.ooms.after(seen) => count,
+            _ = self.wait("") => Err(Error::Finished),
+        }
     }
 
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error> {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use cofferdam_hypervisor::template::{self, Scratch, Template, Templates};
 use cofferdam_hypervisor::{Backing, Hypervisor as _, Origin, Vm};
 use cofferdam_model::{
-    FrozenRecord, NetworkSpec, TemplateOrder, TemplateRecord, VmInfo, VmStart, random_hex,
+    FrozenRecord, NetworkSpec, Resources, TemplateOrder, TemplateRecord, VmInfo, VmStart, random_hex,
 };
 use cofferdam_proto::{Adopt, Message, Prepare, Request};
 use tokio::net::UnixStream;
@@ -192,7 +192,7 @@ impl Guest {
             writable,
             tap: Some(tap),
             mac: mac_of(&NetworkSpec::None),
-            group: Group { name: &order.cgroup, nano_cpus: None, cpu_shares: None },
+            group: Group { name: &order.cgroup, limits: &Resources::default(), oom_score_adj: 0 },
             work: &order.work,
             oci_helper: &order.oci_helper,
             shares: &[],

@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cofferdam_hypervisor::jail::Supervisor;
-use cofferdam_hypervisor::qemu::{self, Qemu};
+use cofferdam_hypervisor::qemu::Qemu;
 use cofferdam_hypervisor::{Backing, Hypervisor, JailConfig, Origin, Vm, VmConfig};
-use cofferdam_model::{NetworkSpec, Share, ShareSpec, Usage, VmSpec, bundle};
+use cofferdam_model::{NetworkSpec, Resources, Share, ShareSpec, Usage, VmSpec, bundle};
 use cofferdam_proto::{AGENT_PORT, SHARE_PORT};
-use cofferdam_sys::cgroup::{Cgroup, CgroupError, Limits};
+use cofferdam_sys::cgroup::{Before, Cgroup, CgroupError};
 use cofferdam_sys::userdb::{Paths, UserDb};
 use tokio::net::UnixStream;
 
+use super::limits;
 use crate::Error;
 
 /// Beside the bundle's files: where the share server mounts its root, in its own mount namespace.
@@ -22,9 +23,6 @@ const SHARES: &str = "shares";
 
 /// The address of an interface that is connected to nothing.
 const NO_MAC: &str = "02:42:00:00:00:00";
-
-/// Threads of the worker process that the cgroup allows, beside one for each virtual CPU.
-const THREADS: i64 = 96;
 
 /// What to start a VM with.
 pub(super) struct WorkerSpec<'a> {
@@ -44,7 +42,7 @@ pub(super) struct WorkerSpec<'a> {
     pub tap: Option<OwnedFd>,
     /// Its network card's address.
     pub mac: String,
-    /// The control group and the container's share of the processors.
+    /// The control group, and whose it is.
     pub group: Group<'a>,
     /// A directory for mount points.
     pub work: &'a Path,
@@ -58,10 +56,10 @@ pub(super) struct WorkerSpec<'a> {
 pub(super) struct Group<'a> {
     /// Its name.
     pub name: &'a str,
-    /// CPU time per second in nanoseconds.
-    pub nano_cpus: Option<u64>,
-    /// Relative weight.
-    pub cpu_shares: Option<u64>,
+    /// The container's limits.
+    pub limits: &'a Resources,
+    /// Its preference with the OOM killer.
+    pub oom_score_adj: i64,
 }
 
 /// The MAC address in a VM's network.
@@ -76,6 +74,7 @@ pub(super) fn mac_of(network: &NetworkSpec) -> String {
 pub(super) struct Worker {
     /// The VM.
     pub vm: Arc<dyn Vm>,
+    spec: VmSpec,
     cgroup: Cgroup,
     user: (String, u32),
     /// The share port of a VM without shares: open, so that a VM which is frozen has it when it is thawed.
@@ -91,7 +90,7 @@ impl Worker {
         let vm = spec.vm;
         let root = spec.work.join(bundle::ROOTFS);
         std::fs::create_dir_all(&root).map_err(|source| Error::Path { path: root.clone(), source })?;
-        let cgroup = make_cgroup(vm, &spec.group).map_err(|error| Error::Hypervisor(error.to_string()))?;
+        let cgroup = make_cgroup(vm, &spec.group)?;
         // A name is for the eyes only: the VM runs without it.
         if let Err(error) = UserDb::detect(&Paths::default()).publish(&vm.user, vm.uid) {
             tracing::warn!(user = vm.user, %error, "user name not published");
@@ -106,6 +105,7 @@ impl Worker {
             kvm: vm.kvm,
             image: spec.image.to_owned(),
             writable: spec.writable.to_owned(),
+            rates: limits::of_disks(spec.group.limits),
             tap: spec.tap,
             mac: spec.mac,
             jail: JailConfig {
@@ -123,10 +123,17 @@ impl Worker {
                 return Err(Error::Hypervisor(error.to_string()));
             }
         };
+        let score = format!("/proc/{}/oom_score_adj", started.vm.pid());
+        if let Err(source) = std::fs::write(&score, spec.group.oom_score_adj.to_string()) {
+            started.vm.kill().await;
+            clean(&cgroup, &user);
+            return Err(Error::Path { path: score.into(), source });
+        }
         let has_shares = !spec.shares.is_empty();
         let (port, kept) = if has_shares { (Some(started.share), None) } else { (None, Some(started.share)) };
         let worker = Self {
             vm: started.vm,
+            spec: vm.clone(),
             cgroup,
             user,
             _share: kept,
@@ -148,6 +155,18 @@ impl Worker {
                 Err(error)
             }
         }
+    }
+
+    /// Gives it its part of a container's new limits; what they were.
+    pub(super) async fn limit(&self, asked: &Resources) -> Result<Before, Error> {
+        let (cgroup, limits) = (self.cgroup.clone(), limits::of_worker(asked, &self.spec));
+        let done = tokio::task::spawn_blocking(move || cgroup.set_limits(&limits)).await;
+        Ok(done.map_err(|error| Error::Hypervisor(error.to_string()))??)
+    }
+
+    /// The guest's part.
+    pub(super) fn for_guest(&self, asked: &Resources) -> Resources {
+        limits::of_guest(asked, &self.spec)
     }
 
     /// Whether the host's OOM killer ended the worker process.
@@ -191,18 +210,11 @@ fn clean(cgroup: &Cgroup, (user, uid): &(String, u32)) {
     }
 }
 
-/// The control group: the guest's memory plus what QEMU needs itself, and the container's share of the processors.
+/// The control group, limited.
 fn make_cgroup(vm: &VmSpec, group: &Group<'_>) -> Result<Cgroup, CgroupError> {
     let cgroup = Cgroup::named(group.name)?;
     cgroup.create()?;
-    let limits = Limits {
-        memory: Some(vm.memory.saturating_add(qemu::memory_overhead(vm.kvm))),
-        nano_cpus: group.nano_cpus,
-        cpu_shares: group.cpu_shares,
-        pids: Some(THREADS + i64::from(vm.cpus)),
-        ..Limits::default()
-    };
-    if let Err(error) = cgroup.set_limits(&limits) {
+    if let Err(error) = cgroup.set_limits(&limits::of_worker(group.limits, vm)) {
         cgroup.delete().ok();
         return Err(error);
     }

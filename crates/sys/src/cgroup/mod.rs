@@ -1,9 +1,12 @@
 //! Control groups: one [`Cgroup`] is the same named group in every controller of the host.
 //!
 //! A host with version 1 controllers is treated as version 1, also when a version 2 hierarchy is mounted beside
-//! them (hybrid). A controller that the host lacks is an error only when a limit needs it.
+//! them (hybrid). A controller that the host lacks is an error only when a limit needs it; [`Offers`] says beforehand.
 
 mod hierarchy;
+mod offers;
+mod oom_watch;
+mod setting;
 mod v1;
 mod v2;
 
@@ -12,8 +15,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use cofferdam_model::Usage;
+use cofferdam_model::{Resources, Usage};
 pub use hierarchy::Hierarchy;
+pub use offers::Offers;
+pub use oom_watch::OomWatch;
+pub use setting::Before;
 
 use crate::device_filter::DeviceRule;
 
@@ -42,6 +48,14 @@ pub enum CgroupError {
         /// What it would limit.
         limit: &'static str,
     },
+    /// The memory in use cannot be taken back.
+    #[error("unable to set memory limit to {limit} (current usage: {usage})")]
+    MemoryInUse {
+        /// The limit that was asked for, in bytes.
+        limit: u64,
+        /// What is in use, in bytes.
+        usage: u64,
+    },
     /// A file of the hierarchy.
     #[error("control group file {path}")]
     File {
@@ -60,21 +74,6 @@ pub enum CgroupError {
         /// How long.
         limit: Duration,
     },
-}
-
-/// What a group may use at most; `None` leaves things as they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory in bytes.
-    pub memory: Option<u64>,
-    /// Memory plus swap in bytes; -1 is without limit. Ignored where the kernel does not account swap.
-    pub memory_swap: Option<i64>,
-    /// CPU time per second in nanoseconds (Docker's `NanoCpus`).
-    pub nano_cpus: Option<u64>,
-    /// Relative weight against other groups, 2 to 262144, usually 1024 (Docker's `CpuShares`).
-    pub cpu_shares: Option<u64>,
-    /// Processes and threads; 0 or less is without limit.
-    pub pids: Option<i64>,
 }
 
 /// A group by its name; the group itself need not exist yet.
@@ -141,12 +140,21 @@ impl Cgroup {
         existing.iter().try_for_each(|directory| write(&directory.join("cgroup.procs"), &pid.to_string()))
     }
 
-    /// Sets limits.
-    pub fn set_limits(&self, limits: &Limits) -> Result<(), CgroupError> {
-        match &self.version {
-            Version::V1(directories) => directories.set_limits(limits),
-            Version::V2(directory) => directory.set_limits(limits),
-        }
+    /// Sets limits: all of them, or none. Returns what they were. (Those of single disks stay: only a new group gets them, which goes then.)
+    pub fn set_limits(&self, limits: &Resources) -> Result<Before, CgroupError> {
+        let settings = match &self.version {
+            Version::V1(directories) => {
+                directories.make_realtime_room(&limits.cpu)?;
+                directories.settings(limits)?
+            }
+            Version::V2(directory) => {
+                if let Some(limit) = limits.memory.limit {
+                    directory.make_room(limit)?;
+                }
+                directory.settings(limits)?
+            }
+        };
+        setting::apply(&settings)
     }
 
     /// Allows devices by these rules and no others (version 2 only: version 1 has the devices controller, which
@@ -249,6 +257,14 @@ impl Cgroup {
         match &self.version {
             Version::V1(directories) => directories.oom_kills(),
             Version::V2(directory) => directory.oom_kills(),
+        }
+    }
+
+    /// Watches for memory running out in the group. `None` where the host has no memory controller.
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>, CgroupError> {
+        match &self.version {
+            Version::V1(directories) => directories.watch_oom(),
+            Version::V2(directory) => directory.watch_oom(),
         }
     }
 

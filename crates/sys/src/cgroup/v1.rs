@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use cofferdam_model::Usage;
+use cofferdam_model::resources::{BlockIo, Cpu, DiskRate, DiskWeight, Memory};
+use cofferdam_model::{Resources, Usage};
 
-use super::{CgroupError, Limits, at, keyed, number, read, read_optional, tree, write};
+use super::oom_watch::OomWatch;
+use super::setting::Setting;
+use super::{CgroupError, at, keyed, number, read, read_optional, subdirectories, tree, write};
 
-/// The length of a CPU accounting period in microseconds, as Docker's.
-const CPU_PERIOD: u64 = 100_000;
 /// What the kernel's files count in (`USER_HZ` is 100 wherever this engine runs).
 const TICK_NANOS: u64 = 10_000_000;
 
@@ -69,26 +70,71 @@ impl Directories {
         self.by_controller.get(controller).map(PathBuf::as_path).filter(|directory| directory.exists())
     }
 
-    pub(super) fn set_limits(&self, limits: &Limits) -> Result<(), CgroupError> {
-        if limits.memory.is_some() || limits.memory_swap.is_some() {
-            set_memory(self.controller("memory", "memory")?, limits)?;
+    /// What is to be written for these limits, in this order.
+    pub(super) fn settings(&self, limits: &Resources) -> Result<Vec<Setting>, CgroupError> {
+        let mut settings = Vec::new();
+        if limits.memory != Memory::default() {
+            memory(self.controller("memory", "memory")?, &limits.memory, &mut settings)?;
         }
-        if let Some(nano_cpus) = limits.nano_cpus {
-            let directory = self.controller("cpu", "CPU time")?;
-            write(&directory.join("cpu.cfs_period_us"), &CPU_PERIOD.to_string())?;
-            let quota = nano_cpus.saturating_mul(CPU_PERIOD) / 1_000_000_000;
-            // The kernel's shortest quota is a millisecond; 0 CPUs are no limit.
-            let quota = if nano_cpus == 0 { "-1".to_owned() } else { quota.max(1000).to_string() };
-            write(&directory.join("cpu.cfs_quota_us"), &quota)?;
+        let cpu = &limits.cpu;
+        for (file, value, what) in [
+            ("cpu.shares", cpu.shares.map(|shares| shares.to_string()), "CPU weight"),
+            ("cpu.cfs_period_us", cpu.period.map(|period| period.to_string()), "CPU time"),
+            ("cpu.cfs_quota_us", cpu.quota.map(|quota| quota.max(-1).to_string()), "CPU time"),
+            ("cpu.rt_period_us", cpu.realtime_period.map(|period| period.to_string()), "real-time CPU time"),
+            ("cpu.rt_runtime_us", cpu.realtime_runtime.map(|time| time.to_string()), "real-time CPU time"),
+        ] {
+            if let Some(value) = value {
+                settings.push(Setting::new(self.controller("cpu", what)?.join(file), value));
+            }
         }
-        if let Some(shares) = limits.cpu_shares {
-            write(&self.controller("cpu", "CPU weight")?.join("cpu.shares"), &shares.to_string())?;
+        for (file, value) in [("cpuset.cpus", &cpu.cpus), ("cpuset.mems", &cpu.mems)] {
+            if let Some(value) = value {
+                settings.push(Setting::new(self.controller("cpuset", "the set of CPUs")?.join(file), value));
+            }
         }
-        if let Some(pids) = limits.pids {
+        if let Some(pids) = limits.pids.limit {
             let text = if pids <= 0 { "max".to_owned() } else { pids.to_string() };
-            write(&self.controller("pids", "the number of processes")?.join("pids.max"), &text)?;
+            settings.push(Setting::new(
+                self.controller("pids", "the number of processes")?.join("pids.max"),
+                text,
+            ));
         }
-        Ok(())
+        if limits.block_io != BlockIo::default() {
+            disks(self.controller("blkio", "disk access")?, &limits.block_io, &mut settings);
+        }
+        Ok(settings)
+    }
+
+    /// Groups have real-time CPU time only from what those above them have: they get what theirs below are to have.
+    pub(super) fn make_realtime_room(&self, cpu: &Cpu) -> Result<(), CgroupError> {
+        let Some(runtime) = cpu.realtime_runtime.and_then(|time| u64::try_from(time).ok()) else {
+            return Ok(());
+        };
+        let own = self.controller("cpu", "real-time CPU time")?;
+        // In millionths of a processor.
+        let part = |runtime: u64, period: u64| (runtime.saturating_mul(1_000_000)).div_ceil(period.max(1));
+        let of = |group: &Path| -> Result<(u64, u64), CgroupError> {
+            Ok((number(&group.join("cpu.rt_runtime_us"))?, number(&group.join("cpu.rt_period_us"))?))
+        };
+        let mut wanted =
+            part(runtime, cpu.realtime_period.map_or_else(|| of(own).map(|(_, period)| period), Ok)?);
+        let mut group = own;
+        let mut raises = Vec::new();
+        while let Some(above) = group.parent().filter(|above| !self.mounts.contains(*above)) {
+            for beside in subdirectories(above)?.iter().filter(|beside| *beside != group) {
+                let (runtime, period) = of(beside)?;
+                wanted = wanted.saturating_add(part(runtime, period));
+            }
+            let (has, period) = of(above)?;
+            if part(has, period) < wanted {
+                let needed = wanted.saturating_mul(period).div_ceil(1_000_000);
+                raises.push((above.join("cpu.rt_runtime_us"), needed));
+            }
+            group = above;
+        }
+        // From the top.
+        raises.iter().rev().try_for_each(|(path, needed)| write(path, &needed.to_string()))
     }
 
     /// Asks for a frozen group and says whether it is already.
@@ -115,6 +161,10 @@ impl Directories {
                 read_optional(&group.join("memory.oom_control"))?.map_or(0, |text| keyed(&text, "oom_kill"));
         }
         Ok(kills)
+    }
+
+    pub(super) fn watch_oom(&self) -> Result<Option<OomWatch>, CgroupError> {
+        self.existing("memory").map(OomWatch::v1).transpose()
     }
 
     pub(super) fn usage(&self) -> Result<Usage, CgroupError> {
@@ -157,23 +207,52 @@ fn of_disks(text: &str, operation: &str) -> u64 {
     text.lines().filter_map(bytes).sum()
 }
 
-fn set_memory(directory: &Path, limits: &Limits) -> Result<(), CgroupError> {
-    let memory = limits.memory.map(|bytes| (directory.join("memory.limit_in_bytes"), bytes.to_string()));
-    let swap =
-        limits.memory_swap.map(|bytes| (directory.join("memory.memsw.limit_in_bytes"), bytes.to_string()));
-    // Without swap accounting the second file is missing.
-    let swap = swap.filter(|(path, _)| path.exists());
-    match (memory, swap) {
-        (Some(memory), Some(swap)) => {
-            // Memory may never be above memory plus swap: raising goes the other way round than lowering.
-            if write(&memory.0, &memory.1).is_ok() {
-                write(&swap.0, &swap.1)
-            } else {
-                write(&swap.0, &swap.1)?;
-                write(&memory.0, &memory.1)
-            }
+fn memory(directory: &Path, limits: &Memory, settings: &mut Vec<Setting>) -> Result<(), CgroupError> {
+    let plain = |file: &str, value: String| Setting::new(directory.join(file), value);
+    let swap_file = directory.join("memory.memsw.limit_in_bytes");
+    let memory = limits.limit.map(|bytes| {
+        let setting = plain("memory.limit_in_bytes", bytes.to_string());
+        setting.refused_when_busy(bytes, directory.join("memory.usage_in_bytes"))
+    });
+    // Without swap accounting there is no such file: no limit is what there is then.
+    let swap = limits.swap.filter(|bytes| *bytes >= 0 || swap_file.exists());
+    let swap = swap.map(|bytes| Setting::new(swap_file.clone(), bytes.to_string()));
+    // Memory may never be above memory plus swap: raising goes the other way round than lowering.
+    let raises = match (&memory, limits.swap) {
+        (Some(_), Some(swap)) => u64::try_from(swap).is_err() || number(&swap_file)? < swap.unsigned_abs(),
+        _ => false,
+    };
+    let (first, second) = if raises { (swap, memory) } else { (memory, swap) };
+    settings.extend(first.into_iter().chain(second));
+    for (file, value) in
+        [("memory.soft_limit_in_bytes", limits.reservation), ("memory.swappiness", limits.swappiness)]
+    {
+        settings.extend(value.map(|value| plain(file, value.to_string())));
+    }
+    if let Some(disabled) = limits.disable_oom_killer {
+        settings.push(plain("memory.oom_control", u8::from(disabled).to_string()).once());
+    }
+    Ok(())
+}
+
+fn disks(directory: &Path, limits: &BlockIo, settings: &mut Vec<Setting>) {
+    // The scheduler's own name is in front of it where that is BFQ.
+    let weight_file = |name: &str| {
+        let own = directory.join(format!("blkio.bfq.{name}"));
+        if own.exists() { own } else { directory.join(format!("blkio.{name}")) }
+    };
+    settings.extend(limits.weight.map(|weight| Setting::new(weight_file("weight"), weight.to_string())));
+    for DiskWeight { major, minor, weight } in &limits.weight_device {
+        settings.push(Setting::new(weight_file("weight_device"), format!("{major}:{minor} {weight}")).once());
+    }
+    for (file, rates) in [
+        ("blkio.throttle.read_bps_device", &limits.throttle_read_bps_device),
+        ("blkio.throttle.write_bps_device", &limits.throttle_write_bps_device),
+        ("blkio.throttle.read_iops_device", &limits.throttle_read_iops_device),
+        ("blkio.throttle.write_iops_device", &limits.throttle_write_iops_device),
+    ] {
+        for DiskRate { major, minor, rate } in rates {
+            settings.push(Setting::new(directory.join(file), format!("{major}:{minor} {rate}")).once());
         }
-        (Some((path, text)), None) | (None, Some((path, text))) => write(&path, &text),
-        (None, None) => Ok(()),
     }
 }

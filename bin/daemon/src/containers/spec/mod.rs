@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use cofferdam_model::Isolation;
+use cofferdam_model::resources::BlockIo;
+use cofferdam_model::{Isolation, Resources};
+use cofferdam_sys::cgroup::Offers;
 use serde_json::{Map, Value, json};
 
 use capabilities::{Bounding, UnknownCapability};
@@ -44,6 +46,8 @@ pub struct Input<'a> {
     pub devices: &'a [DeviceNode],
     /// The cgroup.
     pub cgroup: &'a str,
+    /// Limits of disks, with their numbers.
+    pub disks: BlockIo,
     /// What the host can give.
     pub host: &'a HostFacts,
 }
@@ -66,8 +70,8 @@ pub struct HostFacts {
     pub bounding: Bounding,
     /// Hard rlimits.
     pub hard: HardLimits,
-    /// Whether swap can be limited.
-    pub swap: bool,
+    /// What control groups can limit.
+    pub offers: Offers,
     /// Mounted cgroup v1 hierarchies: the runtime mounts each of them writable.
     pub cgroup_hierarchies: Vec<String>,
 }
@@ -91,27 +95,36 @@ impl HostFacts {
         } else {
             HardLimits::from_limits(&read("/proc/self/limits"))
         };
-        let swap = Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-            || Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists();
         let mounts = read("/proc/self/mounts");
         let v1 = |line: &str| {
             let mut fields = line.split(' ').skip(1);
             let (place, kind) = (fields.next()?, fields.next()?);
             (kind == "cgroup" && place.starts_with("/sys/fs/cgroup/")).then(|| place.to_owned())
         };
-        Self { bounding, hard, swap, cgroup_hierarchies: mounts.lines().filter_map(v1).collect() }
+        let offers = Offers::of_this_host();
+        Self { bounding, hard, offers, cgroup_hierarchies: mounts.lines().filter_map(v1).collect() }
     }
 
-    /// A guest's.
+    /// A guest's, whose limits this host has to hold as well.
     #[must_use]
     pub fn of_a_guest() -> &'static Self {
-        static FACTS: HostFacts = HostFacts {
+        static FACTS: OnceLock<HostFacts> = OnceLock::new();
+        FACTS.get_or_init(|| Self {
             bounding: Bounding::FULL,
             hard: HardLimits::NONE,
-            swap: false,
+            offers: Offers {
+                memory: true,
+                reservation: true,
+                pids: true,
+                // The hypervisor's doing.
+                disk_rate: true,
+                swap: false,
+                oom_kill_disable: false,
+                cpu_realtime: false,
+                ..Self::of_this_host().offers.clone()
+            },
             cgroup_hierarchies: Vec::new(),
-        };
-        &FACTS
+        })
     }
 
     /// The kernel below a container of this level.
@@ -175,14 +188,16 @@ pub fn build(input: &Input<'_>) -> Result<Value, InvalidSpec> {
     let capabilities = process::capabilities(host, input.host.bounding)?;
     let security = process::Security::parse(host)?;
 
-    let mut resources = resources::resources(host, input.host.swap);
+    let limits =
+        Resources { block_io: input.disks.clone(), ..resources::resources(host, input.host.offers.swap) };
+    let mut resources = json!(limits);
     let rules = host.device_cgroup_rules.as_deref().unwrap_or_default();
-    resources.insert("devices".to_owned(), devices::rules(input.devices, rules, host.privileged)?);
+    resources["devices"] = devices::rules(input.devices, rules, host.privileged)?;
 
     let mut linux = Map::new();
     linux.insert("cgroupsPath".to_owned(), json!(input.cgroup));
     linux.insert("namespaces".to_owned(), namespaces(record));
-    linux.insert("resources".to_owned(), Value::Object(resources));
+    linux.insert("resources".to_owned(), resources);
     linux.insert("devices".to_owned(), devices::nodes(input.devices));
     linux.insert("rootfsPropagation".to_owned(), json!(root_propagation(record)));
     if !host.privileged {

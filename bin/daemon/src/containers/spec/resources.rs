@@ -1,69 +1,54 @@
 //! Limits: cgroup resources and rlimits.
 
-use serde_json::{Map, Value, json};
+use cofferdam_model::Resources;
+use cofferdam_model::resources::{BlockIo, Cpu, Memory, Pids};
+use serde_json::{Value, json};
 
 use crate::containers::config::{HostConfig, Ulimit};
 
-/// The period that `--cpus` is counted in, microseconds.
-const PERIOD: i64 = 100_000;
+/// Billionths of a CPU in a microsecond of a period.
+const NANOS: i64 = 10_000;
+/// The kernel's shortest quota in microseconds.
+const SHORTEST: i64 = 1000;
 
-/// `linux.resources` without devices. `swap` says whether the host can limit swap.
+/// A container's limits but those of single disks. `swap` says whether the host can limit swap.
 #[must_use]
-pub fn resources(host: &HostConfig, swap: bool) -> Map<String, Value> {
-    let mut memory = Map::new();
-    if host.memory > 0 {
-        memory.insert("limit".to_owned(), json!(host.memory));
-        if swap {
-            // Docker's default: as much swap as memory.
-            let total = if host.memory_swap == 0 { host.memory.saturating_mul(2) } else { host.memory_swap };
-            memory.insert("swap".to_owned(), json!(total));
-        }
-    }
-    if host.memory_reservation > 0 {
-        memory.insert("reservation".to_owned(), json!(host.memory_reservation));
-    }
-    if let Some(swappiness) = host.memory_swappiness.filter(|value| *value >= 0) {
-        memory.insert("swappiness".to_owned(), json!(swappiness));
-    }
-    if host.oom_kill_disable == Some(true) {
-        memory.insert("disableOOMKiller".to_owned(), json!(true));
-    }
-
-    let mut cpu = Map::new();
-    if host.cpu_shares > 0 {
-        cpu.insert("shares".to_owned(), json!(host.cpu_shares));
-    }
+pub fn resources(host: &HostConfig, swap: bool) -> Resources {
+    let amount = |value: i64| u64::try_from(value).ok().filter(|value| *value > 0);
+    let text = |value: &String| Some(value.clone()).filter(|value| !value.is_empty());
+    let memory = amount(host.memory);
+    let mut cpu = Cpu {
+        shares: amount(host.cpu_shares),
+        quota: Some(host.cpu_quota).filter(|quota| *quota != 0),
+        period: amount(host.cpu_period),
+        realtime_runtime: Some(host.cpu_realtime_runtime).filter(|time| *time != 0),
+        realtime_period: amount(host.cpu_realtime_period),
+        cpus: text(&host.cpuset_cpus),
+        mems: text(&host.cpuset_mems),
+    };
     if host.nano_cpus > 0 {
-        cpu.insert("period".to_owned(), json!(PERIOD));
-        cpu.insert("quota".to_owned(), json!(host.nano_cpus / (1_000_000_000 / PERIOD)));
-    } else {
-        if host.cpu_period > 0 {
-            cpu.insert("period".to_owned(), json!(host.cpu_period));
-        }
-        if host.cpu_quota > 0 {
-            cpu.insert("quota".to_owned(), json!(host.cpu_quota));
-        }
+        cpu.period = Some(Cpu::PERIOD);
+        cpu.quota = Some((host.nano_cpus / NANOS).max(SHORTEST));
     }
-    for (key, value) in [("cpus", &host.cpuset_cpus), ("mems", &host.cpuset_mems)] {
-        if !value.is_empty() {
-            cpu.insert(key.to_owned(), json!(value));
-        }
+    Resources {
+        memory: Memory {
+            limit: memory,
+            swap: memory.filter(|_| swap).map(|_| match host.memory_swap {
+                // Docker's default: as much swap as memory.
+                0 => host.memory.saturating_mul(2),
+                total => total,
+            }),
+            reservation: amount(host.memory_reservation),
+            swappiness: host.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
+            disable_oom_killer: host.oom_kill_disable.filter(|disable| *disable),
+        },
+        cpu,
+        pids: Pids { limit: host.pids_limit.filter(|limit| *limit != 0) },
+        block_io: BlockIo {
+            weight: Some(host.blkio_weight).filter(|weight| *weight > 0),
+            ..BlockIo::default()
+        },
     }
-
-    let mut resources = Map::new();
-    if !memory.is_empty() {
-        resources.insert("memory".to_owned(), Value::Object(memory));
-    }
-    if !cpu.is_empty() {
-        resources.insert("cpu".to_owned(), Value::Object(cpu));
-    }
-    if let Some(limit) = host.pids_limit.filter(|limit| *limit > 0) {
-        resources.insert("pids".to_owned(), json!({"limit": limit}));
-    }
-    if host.blkio_weight > 0 {
-        resources.insert("blockIO".to_owned(), json!({"weight": host.blkio_weight}));
-    }
-    resources
 }
 
 /// The host's hard limits: what a process without `CAP_SYS_RESOURCE` cannot exceed.
@@ -141,12 +126,14 @@ mod tests {
             ..HostConfig::default()
         };
         assert_eq!(
-            Value::Object(resources(&host, true)),
+            json!(resources(&host, true)),
             json!({"memory": {"limit": 67_108_864, "swap": 134_217_728}, "pids": {"limit": 50},
                    "cpu": {"shares": 512, "period": 100_000, "quota": 150_000}})
         );
-        assert!(resources(&HostConfig { pids_limit: Some(-1), ..HostConfig::default() }, true).is_empty());
-        assert!(!Value::Object(resources(&host, false)).to_string().contains("swap"));
+        assert_eq!(resources(&HostConfig::default(), true), Resources::default());
+        assert!(!json!(resources(&host, false)).to_string().contains("swap"));
+        let tiny = HostConfig { nano_cpus: 1_000_000, ..HostConfig::default() };
+        assert_eq!(resources(&tiny, true).cpu.quota, Some(1000));
     }
 
     #[test]

@@ -41,6 +41,7 @@ fn spec_of(record: &Record, init: Option<&Path>) -> Value {
         parts: &std::collections::BTreeMap::new(),
         devices: &[],
         cgroup: "/cofferdam-default/abc",
+        disks: BlockIo::default(),
         host: HostFacts::of_a_guest(),
     };
     let spec = build(&input).unwrap();
