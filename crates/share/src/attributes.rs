@@ -17,6 +17,8 @@ use crate::server::Server;
 /// at most. It is so for those that come with a name, as the `stat` which looked the name up wants no others, and for
 /// directories, as they are looked at for each file that is named below them.
 const A_TICK: u32 = 1;
+/// In what pieces programs should read and write, if they ask: each is a message.
+const PIECE: u32 = 64 << 10;
 
 impl Server {
     /// Tells the kernel of a file: its number and attributes. The name is looked up again at each use.
@@ -47,7 +49,7 @@ impl Server {
         reply.u32(stat.stx_gid);
         let (major, minor) = (stat.stx_rdev_major, stat.stx_rdev_minor);
         reply.u32((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12));
-        reply.u32(stat.stx_blksize);
+        reply.u32(stat.stx_blksize.max(PIECE));
         reply.u32(0);
     }
 

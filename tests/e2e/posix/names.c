@@ -32,14 +32,16 @@ RULE(unlink_while_open) {
   struct stat seen; OK(fstat(fd, &seen)); IS(seen.st_nlink, 0); IS(seen.st_size, 6);
   IS(pwrite(fd, "after!", 6, 6), 6);
   char text[20]; IS(pread(fd, text, 20, 0), 12); OK(memcmp(text, "beforeafter!", 12));
-  OK(ftruncate(fd, 3)); OK(fchmod(fd, 0600)); OK(fstat(fd, &seen)); IS(seen.st_size, 3); IS(seen.st_mode & 0777, 0600);
+  OK(ftruncate(fd, 3)); OK(fchmod(fd, 0600)); OK(fstat(fd, &seen)); IS(seen.st_size, 3);
+  IS(seen.st_mode & 0777, 0600);
   OK(file("f", "another")); OK(fstat(fd, &seen)); IS(seen.st_size, 3);
   OK(close(fd));
 }
 RULE(link_counts_and_shares) {
   OK(file("a", "text")); OK(link("a", "b"));
   IS(see("a").st_nlink, 2); IS(see("a").st_ino, see("b").st_ino);
-  OPENS(fd, open("b", O_WRONLY | O_APPEND)); IS(write(fd, "!", 1), 1); OK(close(fd)); TRUE(holds("a", "text!"));
+  OPENS(fd, open("b", O_WRONLY | O_APPEND)); IS(write(fd, "!", 1), 1); OK(close(fd));
+  TRUE(holds("a", "text!"));
   OK(unlink("a")); IS(see("b").st_nlink, 1);
 }
 RULE(link_refusals) {
@@ -85,7 +87,8 @@ RULE(symlink_loops_and_lengths) {
 RULE(lengths_of_names) {
   char name[PATH_MAX + 10]; memset(name, 'n', sizeof name);
   name[255] = 0; OK(file(name, "")); TRUE(there(name)); OK(unlink(name));
-  name[255] = 'n'; name[256] = 0; FAILS(open(name, O_CREAT | O_RDWR, 0600), ENAMETOOLONG); FAILS(mkdir(name, 0700), ENAMETOOLONG);
+  name[255] = 'n'; name[256] = 0; FAILS(open(name, O_CREAT | O_RDWR, 0600), ENAMETOOLONG);
+  FAILS(mkdir(name, 0700), ENAMETOOLONG);
   for (int i = 0; i < PATH_MAX; i++) name[i] = i % 2 ? '/' : '.';
   name[PATH_MAX] = 0; FAILS(open(name, O_RDONLY), ENAMETOOLONG);
 }
@@ -98,12 +101,15 @@ RULE(names_are_bytes) {
   closedir(dir); IS(seen, 6);
 }
 RULE(pipes_sockets_and_nodes) {
-  OK(mkfifo("p", 0640)); TRUE(S_ISFIFO(see("p").st_mode)); IS(mode("p"), 0640); FAILS(mkfifo("p", 0600), EEXIST);
+  OK(mkfifo("p", 0640)); TRUE(S_ISFIFO(see("p").st_mode)); IS(mode("p"), 0640);
+  FAILS(mkfifo("p", 0600), EEXIST);
   OPENS(reader, open("p", O_RDONLY | O_NONBLOCK)); OPENS(writer, open("p", O_WRONLY)); char text[5] = "";
-  IS(write(writer, "data", 4), 4); IS(read(reader, text, 4), 4); OK(strcmp(text, "data")); OK(close(reader) + close(writer));
+  IS(write(writer, "data", 4), 4); IS(read(reader, text, 4), 4); OK(strcmp(text, "data"));
+  OK(close(reader) + close(writer));
   struct sockaddr_un address = {AF_UNIX, "s"}; OPENS(s, socket(AF_UNIX, SOCK_STREAM, 0));
   OK(bind(s, (void *)&address, sizeof address)); OK(listen(s, 1)); TRUE(S_ISSOCK(see("s").st_mode));
-  OPENS(c, socket(AF_UNIX, SOCK_STREAM, 0)); OK(connect(c, (void *)&address, sizeof address)); OK(close(c) + close(s));
+  OPENS(c, socket(AF_UNIX, SOCK_STREAM, 0)); OK(connect(c, (void *)&address, sizeof address));
+  OK(close(c) + close(s));
   OK(mknod("f", S_IFREG | 0600, 0)); TRUE(S_ISREG(see("f").st_mode)); IS(see("f").st_size, 0);
 }
 RULE(directories_are_listed_whole) {
