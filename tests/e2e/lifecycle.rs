@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cofferdam_tests::{Case, Test, check, check_eq, eventually};
+use cofferdam_tests::{Case, Test, check, check_eq, eventually, patient};
 
 pub const CASES: &[Test] = &[
     Test::both("lifecycle::create_start_attach", create_start_attach),
@@ -151,7 +151,7 @@ fn attach_several(case: &Case) -> Result<()> {
     first.expect("got one")?;
     let second = case.docker(&["attach", "--no-stdin", &name])?.spawn()?;
     let third = case.docker(&["attach", "--no-stdin", &name])?.spawn()?;
-    std::thread::sleep(Duration::from_millis(500));
+    std::thread::sleep(patient(Duration::from_millis(500)));
     third.kill();
     first.send("two\n")?;
     first.expect("got two")?;

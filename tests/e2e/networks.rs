@@ -69,6 +69,11 @@ impl Drop for Made<'_, '_> {
 const FETCH: &str = "i=0; while [ $i -lt 20 ]; do timeout 5 wget -qO- http://$1/x && exit; i=$((i+1)); sleep 0.5; done; exit 1";
 const ONCE: &str = "timeout 3 wget -qO- http://$1/x && exit 0; echo out of reach";
 
+/// The same from the host.
+fn get(url: &str) -> Result<String> {
+    Invocation::new("busybox", &["timeout", "5", "busybox", "wget", "-qO-", url]).ok()
+}
+
 fn fetch<'a>(script: &'a str, target: &'a str) -> [&'a str; 6] {
     ["nanoserver", "sh", "-c", script, "sh", target]
 }
@@ -203,7 +208,7 @@ fn apart(case: &Case) -> Result<()> {
     let address = made.address(&server)?;
     // It is there: the host reaches it.
     eventually(Duration::from_secs(30), || {
-        let seen = Invocation::new("curl", &["-s", "-m", "5", &format!("http://{address}/x")]).ok();
+        let seen = get(&format!("http://{address}/x"));
         Ok(seen.ok().filter(|seen| seen == "served"))
     })
     .context("the host does not reach the container")?;
@@ -256,7 +261,7 @@ fn published(case: &Case) -> Result<()> {
     let server = made.server("a", &["-p", "127.0.0.1::80"])?;
     let port = case.docker(&["port", &server, "80/tcp"])?.ok()?;
     eventually(Duration::from_secs(30), || {
-        let seen = Invocation::new("curl", &["-s", "-m", "5", &format!("http://{port}/x")]).ok();
+        let seen = get(&format!("http://{port}/x"));
         Ok(seen.ok().filter(|seen| seen == "served"))
     })
     .context("the port leads nowhere")?;

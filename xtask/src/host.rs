@@ -43,10 +43,7 @@ pub fn end_to_end(kind: Kind, filter: Option<String>) -> Result<()> {
         build: &build,
         directory: &directory,
         kvm,
-        processor: match kind {
-            Kind::Cgroup2 => "max",
-            Kind::Kvm => "EPYC,+svm",
-        },
+        nested: kind == Kind::Kvm,
         limit: Duration::from_secs(120 * 60),
     };
     match machine.run()? {

@@ -116,7 +116,7 @@ fn enter_jail(spec: &JailSpec, program: &Path) -> Result<()> {
     root.add_device("null")?;
     root.add_device("urandom")?;
     if spec.kvm {
-        root.add_device("kvm")?;
+        root.add_device_of("kvm", spec.uid)?;
     }
     root.enter()
 }

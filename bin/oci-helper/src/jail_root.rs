@@ -1,10 +1,11 @@
 //! A minimal root directory, made of read-only bind mounts in a mount namespace of one's own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 /// A root under construction.
@@ -64,6 +65,26 @@ impl Root {
         let path = Path::new("/dev").join(name);
         let inside = self.inside(&path)?;
         rustix::mount::mount_bind(&path, &inside).with_context(|| path.display().to_string())
+    }
+
+    /// The same device as one of `/dev`, by a node that is this user's alone. The host's own may be for root, or for a group
+    /// (on Debian `kvm`) that the user is not in.
+    pub fn add_device_of(&self, name: &str, user: u32) -> Result<()> {
+        let path = Path::new("/dev").join(name);
+        let device = fs::metadata(&path).with_context(|| path.display().to_string())?.rdev();
+        let (inside, scratch) = (self.inside(&path)?, self.make(Path::new("/scratch"), true)?);
+        // A file system of its own: the root's holds no devices. It lives on in the node's mount.
+        let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+        rustix::mount::mount("tmpfs", &scratch, "tmpfs", flags, c"mode=0755,size=4k,nr_inodes=8")
+            .with_context(|| scratch.display().to_string())?;
+        let node = scratch.join(name);
+        rustix::fs::mknodat(CWD, &node, FileType::CharacterDevice, Mode::RUSR | Mode::WUSR, device)
+            .map_err(std::io::Error::from)
+            .and_then(|()| std::os::unix::fs::chown(&node, Some(user), Some(user)))
+            .with_context(|| node.display().to_string())?;
+        rustix::mount::mount_bind(&node, &inside).with_context(|| path.display().to_string())?;
+        rustix::mount::unmount(&scratch, UnmountFlags::DETACH).context("device node")?;
+        fs::remove_dir(&scratch).context("device node")
     }
 
     /// A directory or file of the host with everything mounted beneath it, without its device nodes' and set-user-ID

@@ -3,11 +3,12 @@
 //! Everything made here belongs to namespaces that only this container's processes are in: the kernel undoes it when
 //! the last of them ends, however it ends.
 
+use std::error::Error;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use cofferdam_model::{Isolation, NetworkSpec, RootfsSpec, ShimSpec, VolumePart, bundle};
-use cofferdam_net::HostLink;
+use cofferdam_net::{HostLink, NetError};
 use cofferdam_sys::mount::{self, Overlay};
 use cofferdam_sys::namespace::{self, Namespace};
 
@@ -31,7 +32,7 @@ pub fn run(spec: &ShimSpec, directory: &Path) -> Result<Setup, String> {
     mount::make_everything_slave().map_err(|error| format!("mount propagation: {error}"))?;
     mount_parts(&spec.parts, &directory.join(bundle::PARTS))?;
     mount_rootfs(&spec.rootfs, &directory.join(bundle::ROOTFS))?;
-    let tap = connect(spec, host).map_err(|error| format!("network: {error}"))?;
+    let tap = connect(spec, host).map_err(|error| network_failed(&*error))?;
     Ok(Setup { tap })
 }
 
@@ -40,7 +41,20 @@ pub fn run_without_container() -> Result<OwnedFd, String> {
     namespace::unshare(&[Namespace::Mount, Namespace::Network])
         .map_err(|error| format!("unshare namespaces: {error}"))?;
     mount::make_everything_slave().map_err(|error| format!("mount propagation: {error}"))?;
-    cofferdam_net::tap_to_nowhere().map_err(|error| format!("network: {error}"))
+    cofferdam_net::tap_to_nowhere().map_err(|error| network_failed(&error))
+}
+
+/// What failed, why, and what a user can do about it.
+fn network_failed(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        words.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    let hint = error.downcast_ref::<NetError>().and_then(NetError::hint);
+    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("network: {words}{hint}")
 }
 
 /// Binds the parts of volumes that are asked for. Their paths are found below the volume only, and without links: other
@@ -68,7 +82,7 @@ fn mount_rootfs(rootfs: &RootfsSpec, target: &Path) -> Result<(), String> {
     Overlay { lower, upper, work }.mount(target).map_err(failed)
 }
 
-fn connect(spec: &ShimSpec, host: Option<HostLink>) -> Result<Option<OwnedFd>, Box<dyn std::error::Error>> {
+fn connect(spec: &ShimSpec, host: Option<HostLink>) -> Result<Option<OwnedFd>, Box<dyn Error>> {
     match (&spec.network, host) {
         (NetworkSpec::Bridge(network), Some(mut host)) => {
             host.connect(network, namespace::current(Namespace::Network)?)?;

@@ -12,13 +12,20 @@ mount -t tmpfs tmpfs /dev/shm
 # As a service manager leaves it, so that propagation means what it means elsewhere.
 mount --make-rshared /
 ln -sf /proc/mounts /etc/mtab
+# Devices whose modules are loaded when they are opened, such as /dev/net/tun.
+kmod static-nodes --format=devname | sed -n 's/^[^# ]* \([^ ]*\) \([bc]\)\([0-9]*\):\([0-9]*\)$/\1 \2 \3 \4/p' |
+	while read -r node kind major minor; do
+		mkdir -p "$(dirname "/dev/$node")"
+		mknod -m 600 "/dev/$node" "$kind" "$major" "$minor" 2>/dev/null
+	done
 hostname testhost
 ip link set lo up
 # What systemd gives a service. A host whose hard limits are as low as the kernel's own would do, too.
 ulimit -Hn 524288
-# The nested hypervisor, where the processor has the instructions.
-grep -q -w svm /proc/cpuinfo && modprobe kvm_amd
-grep -q -w vmx /proc/cpuinfo && modprobe kvm_intel
+# KVM is only there when it is asked for: the emulated processor always has the instructions.
+case " $(cat /proc/cmdline) " in
+*" testhost=kvm "*) modprobe kvm_amd 2>/dev/null || modprobe kvm_intel ;;
+esac
 
 # The port of this name; they appear some time after their driver.
 port() {
