@@ -20,9 +20,11 @@ mod report;
 mod room;
 mod stats;
 mod table;
+mod tcp;
 mod throughput;
 mod timed;
 mod transfer;
+mod volume;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -35,6 +36,8 @@ pub enum Ability {
     Run(Network),
     /// Keep a container running, work in it, and remove it.
     Keep(Network),
+    /// Keep a container with a volume that other machines of its network reach.
+    Work,
     /// Take images from an archive and a registry.
     Images,
 }
@@ -46,6 +49,8 @@ pub enum Act<'a> {
     Run { network: Network, program: &'a [&'a str] },
     /// Start a container that sleeps.
     Start { name: &'a str, network: Network },
+    /// Start one on the usual network with a volume at [`VOLUME`] and a program in it.
+    Work { name: &'a str, program: &'a [&'a str] },
     /// Run a program in it.
     Exec { name: &'a str, program: &'a [&'a str] },
     /// Remove it while it runs.
@@ -60,6 +65,15 @@ pub enum Act<'a> {
 
 /// What keeps a container running.
 pub const IDLE: [&str; 2] = ["sleep", "100000"];
+
+/// Where the volume of [`Act::Work`] is.
+pub const VOLUME: &str = "/volume";
+
+/// Its volume as Docker's flag has it.
+pub const FILES: &str = "files:/volume";
+
+/// The template that makes `inspect` print an address.
+pub const ADDRESS: &str = "{{.NetworkSettings.IPAddress}}";
 
 /// An engine, ready to work.
 pub trait Engine {
@@ -98,6 +112,11 @@ pub trait Engine {
     /// The processes whose trees a running container keeps in memory.
     fn processes(&self, name: &str) -> Result<Vec<u32>>;
 
+    /// A running container's address on the usual network.
+    fn address(&self, _name: &str) -> Result<String> {
+        bail!("{} has no network", self.name())
+    }
+
     /// Its daemons: the processes that are there without a container.
     fn daemons(&self) -> Vec<u32> {
         Vec::new()
@@ -115,17 +134,33 @@ pub fn perform(engine: &dyn Engine, act: &Act) -> Result<String> {
 
 /// Acts; wall milliseconds of the command, and CPU time until the engine is at rest again.
 pub fn measured(engine: &dyn Engine, act: &Act) -> Result<Sample> {
-    engine.meter().enter()?;
     let command = engine.command(act)?;
+    let (wall, _, cpu_ms) = metered(engine, command)?;
+    Ok(Sample { value: wall.as_secs_f64() * 1e3, cpu_ms: Some(cpu_ms) })
+}
+
+/// Runs a command on an engine's account: how long it took, what it printed, and CPU milliseconds until the engine is at
+/// rest again.
+fn metered(engine: &dyn Engine, command: Command) -> Result<(Duration, String, f64)> {
+    engine.meter().enter()?;
     let before = engine.meter().nanoseconds();
-    let (wall, _) = timed::run(command)?;
+    let (wall, printed) = timed::run(command)?;
     let cpu = engine.meter().settled() - before;
-    Ok(Sample { value: wall.as_secs_f64() * 1e3, cpu_ms: Some(milliseconds(cpu)) })
+    Ok((wall, printed, milliseconds(cpu)))
+}
+
+/// Runs the probe on an engine's account; its own number, which it prints after this word.
+pub fn probed(engine: &dyn Engine, command: Command, word: &str) -> Result<Sample> {
+    let (_, printed, cpu) = metered(engine, command)?;
+    match printed.strip_prefix(word).and_then(|text| text.trim().parse().ok()) {
+        Some(value) => Ok(Sample { value, cpu_ms: Some(cpu) }),
+        None => bail!("the probe printed {printed:?}"),
+    }
 }
 
 /// Nanoseconds as milliseconds.
 pub fn milliseconds(nanoseconds: u64) -> f64 {
-    std::time::Duration::from_nanos(nanoseconds).as_secs_f64() * 1e3
+    Duration::from_nanos(nanoseconds).as_secs_f64() * 1e3
 }
 
 /// A PID in a command's output.

@@ -54,11 +54,12 @@ pub fn make_small(dir: &Path) -> Result<()> {
 }
 
 /// The probe, compiled when it has changed.
-fn probe() -> Result<PathBuf> {
-    let source = root().join("xtask/src/bench/probe/main.rs");
+pub fn probe() -> Result<PathBuf> {
+    let sources = root().join("xtask/src/bench/probe");
     let program = cache()?.join("probe");
     let time = |file: &Path| fs::metadata(file).and_then(|data| data.modified()).ok();
-    if time(&program) < time(&source) {
+    let newest = fs::read_dir(&sources)?.flatten().map(|entry| time(&entry.path())).max().flatten();
+    if time(&program) < newest {
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let mut command = Command::new(rustc);
         command
@@ -66,7 +67,7 @@ fn probe() -> Result<PathBuf> {
             .args(["-C", "target-feature=+crt-static", "-C", "relocation-model=static"])
             .args(["-C", "opt-level=3", "-C", "panic=abort", "-C", "strip=symbols", "-o"])
             .arg(&program)
-            .arg(&source)
+            .arg(sources.join("main.rs"))
             .current_dir(root());
         run(&mut command)?;
     }

@@ -17,7 +17,7 @@ use super::image::Small;
 use super::peers::{Absent, Peers};
 use super::programs::TRIMMED;
 use super::report::{Contestant, Report};
-use super::{Options, density, inside, lifecycle, throughput, transfer};
+use super::{Options, density, inside, lifecycle, tcp, throughput, transfer, volume};
 use crate::project::{release, which};
 
 /// Everything that a figure works with.
@@ -132,11 +132,13 @@ pub fn measure(options: &Options, dir: &Path) -> Result<Report> {
 fn all(lab: &Lab, figures: &mut Vec<Figure>) -> Result<()> {
     type Group = fn(&Lab) -> Result<Vec<Figure>>;
     figures.extend(density::daemons(lab));
-    let groups: [(&str, Group); 5] = [
+    let groups: [(&str, Group); 7] = [
         ("whole commands", lifecycle::figures),
         ("throughput", throughput::figures),
         ("many idle containers", density::figures),
         ("inside a container", inside::figures),
+        ("files on a volume", volume::figures),
+        ("TCP", tcp::figures),
         ("images", transfer::figures),
     ];
     for (title, group) in groups {

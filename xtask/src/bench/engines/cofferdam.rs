@@ -7,7 +7,7 @@ use std::rc::Rc;
 use anyhow::{Context, Result, bail};
 use cofferdam_tests::{Daemon, Programs};
 
-use super::super::engine::{Ability, Act, Engine, IDLE};
+use super::super::engine::{Ability, Act, Engine, FILES, IDLE};
 use super::super::programs::TRIMMED;
 use super::super::timed;
 use crate::cpu::CpuMeter;
@@ -110,6 +110,10 @@ impl Engine for Cofferdam {
                 let flags = ["run", "-d", "--name", name, &level, "--network", network.word(), "bench"];
                 [&flags[..], &IDLE].concat()
             }
+            Act::Work { name, program } => {
+                let flags = ["run", "-d", "--name", name, &level, "--volume", FILES, "bench"];
+                [&flags[..], program].concat()
+            }
             Act::Exec { name, program } => [&["exec", name], program].concat(),
             Act::Remove { name } => vec!["rm", "-f", name],
             Act::Load { archive: file } => {
@@ -134,6 +138,12 @@ impl Engine for Cofferdam {
             bail!("no VM worker");
         }
         Ok(pids)
+    }
+
+    fn address(&self, name: &str) -> Result<String> {
+        let inspected = self.host.daemon.inspect(name)?;
+        let address = inspected["NetworkSettings"]["IPAddress"].as_str();
+        Ok(address.context("no address")?.to_owned())
     }
 
     fn daemons(&self) -> Vec<u32> {

@@ -97,7 +97,7 @@ impl Engine for Containerd {
     }
 
     fn offers(&self, ability: Ability) -> bool {
-        !matches!(ability, Ability::Run(Network::Bridge) | Ability::Keep(Network::Bridge))
+        !matches!(ability, Ability::Run(Network::Bridge) | Ability::Keep(Network::Bridge) | Ability::Work)
     }
 
     fn meter(&self) -> &CpuMeter {
@@ -118,6 +118,7 @@ impl Engine for Containerd {
                 in_group = group(name);
                 [&["run", "-d", &in_group, IMAGE, name], &IDLE[..]].concat()
             }
+            Act::Work { .. } => bail!("ctr has no networks"),
             Act::Exec { name, program } => [&["tasks", "exec", "--exec-id", &next, name], program].concat(),
             Act::Remove { name } => {
                 // Two commands are what it takes.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use cofferdam_tests::eventually;
 
-use super::super::engine::{Ability, Act, Engine, IDLE, pid};
+use super::super::engine::{ADDRESS, Ability, Act, Engine, FILES, IDLE, pid};
 use super::super::timed;
 use crate::cpu::CpuMeter;
 use crate::memory::parent;
@@ -140,6 +140,10 @@ impl Engine for Docker {
                 let flags = ["run", "-d", "--name", name, runtime, "--network", network.word(), "bench"];
                 [&flags[..], &IDLE].concat()
             }
+            Act::Work { name, program } => {
+                let flags = ["run", "-d", "--name", name, runtime, "--volume", FILES, "bench"];
+                [&flags[..], program].concat()
+            }
             Act::Exec { name, program } => [&["exec", name], program].concat(),
             Act::Remove { name } => vec!["rm", "-f", name],
             Act::Load { archive: file } => {
@@ -156,6 +160,10 @@ impl Engine for Docker {
         let (_, text) = timed::run(self.dockerd.client(&["inspect", "--format", "{{.State.Pid}}", name]))?;
         // The shim, below which all of the container is.
         Ok(vec![parent(pid(&text)?)?])
+    }
+
+    fn address(&self, name: &str) -> Result<String> {
+        Ok(timed::run(self.dockerd.client(&["inspect", "--format", ADDRESS, name]))?.1)
     }
 
     fn daemons(&self) -> Vec<u32> {

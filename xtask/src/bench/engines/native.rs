@@ -35,7 +35,10 @@ impl Engine for Native {
     }
 
     fn command(&self, act: &Act) -> Result<Command> {
-        let Act::Run { program: [program, arguments @ ..], .. } = *act else { bail!("a program only runs") };
+        let (Act::Run { program, .. } | Act::Exec { program, .. }) = *act else {
+            bail!("a program only runs")
+        };
+        let [program, arguments @ ..] = program else { bail!("no program") };
         let mut command = Command::new(self.root.join("bin").join(program));
         command.args(arguments);
         Ok(command)

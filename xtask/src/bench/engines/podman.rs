@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::super::engine::{Ability, Act, Engine, IDLE, pid};
+use super::super::engine::{ADDRESS, Ability, Act, Engine, FILES, IDLE, pid};
 use super::super::timed;
 use crate::cpu::CpuMeter;
 
@@ -68,6 +68,10 @@ impl Engine for Podman {
             Act::Start { name, network } => {
                 [&["run", "-d", "--name", name], &common[..], &[network.word(), "bench"], &IDLE].concat()
             }
+            Act::Work { name, program } => {
+                let flags = ["run", "-d", "--name", name, "--volume", FILES];
+                [&flags[..], &common[..], &["bridge", "bench"], program].concat()
+            }
             Act::Exec { name, program } => [&["exec", name], program].concat(),
             // Docker's `rm -f` does not ask the program first, either.
             Act::Remove { name } => vec!["rm", "-f", "-t", "0", name],
@@ -84,6 +88,10 @@ impl Engine for Podman {
     fn processes(&self, name: &str) -> Result<Vec<u32>> {
         let (_, text) = timed::run(self.client(&["inspect", "--format", "{{.State.ConmonPid}}", name]))?;
         Ok(vec![pid(&text)?])
+    }
+
+    fn address(&self, name: &str) -> Result<String> {
+        Ok(timed::run(self.client(&["inspect", "--format", ADDRESS, name]))?.1)
     }
 
     fn version(&self) -> String {

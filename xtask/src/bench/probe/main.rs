@@ -1,12 +1,15 @@
 //! What the benchmark runs inside containers: times the kernel's work and prints one `name value` per line.
 //!
-//! Built by itself into a static executable that needs nothing of an image. The only argument is the port on which the
-//! benchmark listens on the host.
+//! Built by itself into a static executable that needs nothing of an image. Its first argument says which work; without
+//! any it is the kernel's own.
+
+mod files;
+mod tcp;
 
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,10 +26,27 @@ unsafe extern "C" {
 }
 
 fn main() {
-    let argument = std::env::args().nth(1).unwrap_or_default();
-    if argument == "echo" {
-        return echo();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => kernel(),
+        ["echo"] => echo(),
+        ["files", kind, directory] => show(kind, files::work(kind, Path::new(directory))),
+        ["serve", port] => tcp::serve(port.parse().expect("a port")),
+        ["tcp", kind, address, port] => {
+            let port = port.parse().expect("a port");
+            let address = if address == "host" { tcp::gateway() } else { address.parse().expect("an address") };
+            let result = match kind {
+                "throughput" => tcp::throughput(address, port),
+                _ => tcp::round_trip(address, port),
+            };
+            show(kind, result.expect("the server answers"));
+        }
+        _ => panic!("unknown work: {words:?}"),
     }
+}
+
+fn kernel() {
     show("getppid", each(1000, || _ = black_box(std::os::unix::process::parent_id())) * 1e9);
     show("open-close", each(100, || drop(File::open("/bin/busybox"))) * 1e6);
     show("fork", each(4, fork_and_wait) * 1e6);
@@ -35,9 +55,6 @@ fn main() {
         show("pipe", seconds * 1e6);
     }
     show("sort", sort() * 1e3);
-    if let Some(rate) = argument.parse().ok().and_then(tcp) {
-        show("tcp", rate);
-    }
 }
 
 fn show(name: &str, value: f64) {
@@ -138,29 +155,4 @@ fn sort() -> f64 {
     numbers.sort();
     black_box(&numbers);
     start.elapsed().as_secs_f64()
-}
-
-/// Gbit per second to the host: the gateway, or this very host where there is none. None without a way there.
-fn tcp(port: u16) -> Option<f64> {
-    let mut stream = TcpStream::connect((gateway().unwrap_or(Ipv4Addr::LOCALHOST), port)).ok()?;
-    let buffer = vec![0; 256 << 10];
-    let (start, mut bytes) = (Instant::now(), 0.0);
-    while start.elapsed() < Duration::from_millis(700) {
-        stream.write_all(&buffer).ok()?;
-        bytes += 256.0 * 1024.0;
-    }
-    stream.shutdown(Shutdown::Write).ok()?;
-    // The host answers when it has read everything.
-    stream.read_exact(&mut [0]).ok()?;
-    Some(bytes * 8.0 / 1e9 / start.elapsed().as_secs_f64())
-}
-
-fn gateway() -> Option<Ipv4Addr> {
-    let routes = std::fs::read_to_string("/proc/net/route").ok()?;
-    routes.lines().find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        (fields.next()? == "00000000").then_some(())?;
-        let address = u32::from_str_radix(fields.next()?, 16).ok()?;
-        Some(Ipv4Addr::from(address.to_le_bytes()))
-    })
 }
