@@ -93,7 +93,8 @@ fn main() -> ExitCode {
 
 type Skipped = Arc<Mutex<Vec<(String, String)>>>;
 
-/// The table as the harness wants it: `process::run::exit_codes`, `hyperv::run::exit_codes`, `engine::…`.
+/// The table as the harness wants it: `process::run::exit_codes`, `hyperv::run::exit_codes`, `engine::…`; or those of it
+/// that `COFFERDAM_CASES` names, with commas between.
 fn trials(host: Option<&Arc<Host>>, skipped: &Skipped) -> Vec<Trial> {
     let mut trials = Vec::new();
     for test in TABLE.iter().copied().flatten() {
@@ -103,6 +104,11 @@ fn trials(host: Option<&Arc<Host>>, skipped: &Skipped) -> Vec<Trial> {
         for &level in test.levels {
             trials.push(trial(format!("{}::{}", level.as_str(), test.name), test, level, host, skipped));
         }
+    }
+    if let Ok(chosen) = std::env::var("COFFERDAM_CASES") {
+        trials.retain(|trial| chosen.split(',').any(|name| name == trial.name()));
+        let named = chosen.split(',').count();
+        assert_eq!(trials.len(), named, "COFFERDAM_CASES names cases that are not there: {chosen}");
     }
     trials
 }
@@ -129,7 +135,11 @@ fn trial(
                     skipped.lock().expect("no holder panics").push((name, reason.clone()));
                     Ok(Completion::ignored_with(reason))
                 }
-                None => Err(Failed::from(format!("{error:#}"))),
+                None => {
+                    // At once, too: a run that is ended before its end tells nothing else.
+                    eprintln!("{name}: {error:#}");
+                    Err(Failed::from(format!("{error:#}")))
+                }
             },
         }
     })

@@ -88,9 +88,14 @@ fn v1_controllers(mountinfo: &str) -> Vec<String> {
 
 fn overlay() -> Check {
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    match known.lines().any(|line| line.split_whitespace().last() == Some("overlay")) {
-        true => Check::ok("overlayfs", "the kernel has it"),
-        false => Check::fail("overlayfs", "the kernel does not have it (loaded)", "modprobe overlay"),
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let modules = fs::read_to_string(format!("/lib/modules/{release}/modules.dep")).unwrap_or_default();
+    if known.lines().any(|line| line.split_whitespace().last() == Some("overlay")) {
+        Check::ok("overlayfs", "the kernel has it")
+    } else if modules.contains("/overlay.ko") {
+        Check::ok("overlayfs", "a module, which the kernel loads with the first container")
+    } else {
+        Check::fail("overlayfs", "the kernel does not have it", "use a kernel with CONFIG_OVERLAY_FS")
     }
 }
 
