@@ -299,7 +299,10 @@ fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut V
             ));
         }
         if !host.devices.is_empty() {
-            return wrong("host devices cannot be used with isolation hyperv".to_owned());
+            return wrong(
+                "host devices cannot be used with isolation hyperv: a utility VM has none of them; use isolation process"
+                    .to_owned(),
+            );
         }
     }
     for (kind, mode, allowed) in [

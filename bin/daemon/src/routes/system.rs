@@ -220,6 +220,19 @@ fn warnings(engine: &Engine) -> Vec<String> {
     if !engine.network.warning.is_empty() {
         warnings.push(format!("WARNING: {}", engine.network.warning));
     }
+    let offers = containers::host_offers();
+    for (has, what) in [
+        (offers.memory, "memory limit"),
+        (offers.swap, "swap limit"),
+        (offers.cpu_quota, "cpu cfs quota"),
+        (offers.cpu_shares, "cpu shares"),
+        (offers.cpuset, "cpuset"),
+        (offers.pids, "pids limit"),
+    ] {
+        if !has {
+            warnings.push(format!("WARNING: No {what} support"));
+        }
+    }
     if let Err(error) = engine.vm.require() {
         warnings.push(format!("WARNING: {}", error.message));
     }

@@ -298,8 +298,10 @@ impl Task for VmTask {
         self.is_running("")?;
         let before = self.worker.limit(limits).await?;
         let limited = self.tell(Request::Limit(Box::new(self.worker.for_guest(limits)))).await;
-        if limited.is_err() {
-            before.restore()?;
+        if limited.is_err()
+            && let Err(error) = before.restore()
+        {
+            tracing::error!(%error, "limits of the VM worker process");
         }
         limited
     }

@@ -1,6 +1,7 @@
 //! What a container asks of its kernel beside amounts: parameters, and its place in the OOM killer's list.
 
 use crate::containers::config::HostConfig;
+use crate::containers::spec::HostFacts;
 
 /// Parameters that each IPC namespace has for itself.
 const OF_IPC: [&str; 8] = [
@@ -14,11 +15,18 @@ const OF_IPC: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
-pub(super) fn check(host: &HostConfig) -> Result<(), String> {
+pub(super) fn check(host: &HostConfig, facts: &HostFacts) -> Result<(), String> {
     if !(-1000..=1000).contains(&host.oom_score_adj) {
         return Err(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
             host.oom_score_adj
+        ));
+    }
+    if host.oom_score_adj < facts.least_oom_score.min(0) {
+        return Err(format!(
+            "the oom score adj {} cannot be given: the daemon's own is {}, and it has no right to go below that \
+             (CAP_SYS_RESOURCE)",
+            host.oom_score_adj, facts.least_oom_score
         ));
     }
     host.sysctls.keys().try_for_each(|key| sysctl(key, host))

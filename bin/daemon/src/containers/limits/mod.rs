@@ -51,7 +51,7 @@ pub fn check(host: &mut HostConfig, whose: &Whose<'_>, warnings: &mut Vec<String
     if whose.update {
         return Ok(());
     }
-    kernel::check(host)?;
+    kernel::check(host, whose.facts)?;
     ulimits::check(host, whose.facts, warnings)
 }
 

@@ -33,7 +33,7 @@ fn checked_by(
 ) -> Result<(HostConfig, Vec<String>), String> {
     let mut host: HostConfig = serde_json::from_value(host).unwrap();
     let mut warnings = Vec::new();
-    let facts = HostFacts { offers, ..HostFacts::of_a_guest().clone() };
+    let facts = HostFacts { offers, least_oom_score: -100, ..HostFacts::of_a_guest().clone() };
     let whose = Whose { isolation, facts: &facts, data_root: Path::new("/proc"), update };
     check(&mut host, &whose, &mut warnings).map(|()| (host, warnings))
 }
@@ -77,6 +77,7 @@ fn ranges_are_dockers() {
         ),
         (json!({ "BlkioWeightDevice": [{ "Path": "/proc/1", "Weight": 1 }] }), "Range of blkio weight"),
         (json!({ "OomScoreAdj": 1001 }), "range for oom score adj"),
+        (json!({ "OomScoreAdj": -101 }), "the daemon's own is -100, and it has no right to go below that"),
         (json!({ "Ulimits": [{ "Name": "x" }] }), "invalid ulimit type: x"),
         (
             json!({ "Sysctls": { "vm.swappiness": "1" } }),
@@ -102,7 +103,7 @@ fn ranges_are_dockers() {
         }
     }
     let good = json!({ "CpuPeriod": 1000, "CpuQuota": -1, "BlkioWeight": 10, "MemorySwappiness": 0,
-                       "BlkioDeviceReadBps": [], "CpusetCpus": "0-1,2", "CpuRealtimeRuntime": 5,
+                       "BlkioDeviceReadBps": [], "CpusetCpus": "0-1,2", "CpuRealtimeRuntime": 5, "OomScoreAdj": -100,
                        "Sysctls": { "net.ipv4.ip_forward": "1", "kernel/sem": "1", "fs.mqueue.msg_max": "9" } });
     assert_eq!(checked(good, Isolation::Process).unwrap().1, Vec::<String>::new());
 }

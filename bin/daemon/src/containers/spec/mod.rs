@@ -72,9 +72,14 @@ pub struct HostFacts {
     pub hard: HardLimits,
     /// What control groups can limit.
     pub offers: Offers,
+    /// The lowest OOM score that can be given.
+    pub least_oom_score: i64,
     /// Mounted cgroup v1 hierarchies: the runtime mounts each of them writable.
     pub cgroup_hierarchies: Vec<String>,
 }
+
+/// The kernel's.
+const LEAST_OOM_SCORE: i64 = -1000;
 
 impl HostFacts {
     /// This host's, for the process level. They do not change while the daemon runs.
@@ -95,6 +100,8 @@ impl HostFacts {
         } else {
             HardLimits::from_limits(&read("/proc/self/limits"))
         };
+        let own_score = read("/proc/self/oom_score_adj").trim().parse().unwrap_or(0);
+        let least_oom_score = if may_raise { LEAST_OOM_SCORE } else { own_score };
         let mounts = read("/proc/self/mounts");
         let v1 = |line: &str| {
             let mut fields = line.split(' ').skip(1);
@@ -102,7 +109,8 @@ impl HostFacts {
             (kind == "cgroup" && place.starts_with("/sys/fs/cgroup/")).then(|| place.to_owned())
         };
         let offers = Offers::of_this_host();
-        Self { bounding, hard, offers, cgroup_hierarchies: mounts.lines().filter_map(v1).collect() }
+        let cgroup_hierarchies = mounts.lines().filter_map(v1).collect();
+        Self { bounding, hard, offers, least_oom_score, cgroup_hierarchies }
     }
 
     /// A guest's, whose limits this host has to hold as well.
@@ -123,6 +131,8 @@ impl HostFacts {
                 cpu_realtime: false,
                 ..Self::of_this_host().offers.clone()
             },
+            // The VM worker process's, too.
+            least_oom_score: Self::of_this_host().least_oom_score,
             cgroup_hierarchies: Vec::new(),
         })
     }
