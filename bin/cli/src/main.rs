@@ -1,6 +1,6 @@
 //! `cofferdam`, the command line: Docker's verbs, flags and output, and what Docker lacks (`doctor`,
 //! `image install`). It owns arguments ([`args`]), one file per verb family ([`commands`]), how things look
-//! ([`output`], [`template`]), the terminal ([`stdio`]) and messages with hints ([`report`]). It talks to the daemon
+//! ([`output`]), the terminal ([`stdio`]) and messages with hints ([`report`]). It talks to the daemon
 //! only through `cofferdam-client`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -17,7 +17,6 @@ mod progress;
 mod report;
 mod session;
 mod stdio;
-mod template;
 mod usage;
 mod values;
 

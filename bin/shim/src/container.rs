@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cofferdam_log::Log;
 use cofferdam_model::{
-    ArchiveOrder, Isolation as Level, LogDriver, ProcessInfo, Resources, ShimSpec, TaskInfo, TaskUsage,
-    WindowSize,
+    ArchiveOrder, Isolation as Level, ProcessInfo, Resources, ShimSpec, TaskInfo, TaskUsage, WindowSize,
 };
 use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
@@ -17,7 +17,6 @@ use cofferdam_sys::trace::mark;
 use tokio::sync::Notify;
 
 use crate::hub::Hub;
-use crate::logs::Log;
 use crate::process::{Phase, Process, now};
 use crate::setup::Setup;
 
@@ -83,15 +82,9 @@ impl Container {
         setup: Result<Setup, String>,
         reaper: Reaper,
     ) -> Arc<Self> {
-        let log = match spec.log.driver {
-            LogDriver::JsonFile => Log::open(&spec.log.path)
-                .map(Some)
-                .map_err(|error| format!("{}: {error}", spec.log.path.display())),
-            LogDriver::None => Ok(None),
-        };
-        let (log, setup) = match log {
+        let (log, setup) = match Log::open(&spec.log) {
             Ok(log) => (log, setup),
-            Err(error) => (None, Err(error)),
+            Err(error) => (None, Err(format!("{}: {error}", spec.log.path.display()))),
         };
         let isolation = setup.map(|setup| isolation(&spec, &directory, setup, reaper));
         let terminal = spec.terminal;

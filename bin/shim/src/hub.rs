@@ -10,12 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use cofferdam_log::{Lines, Log, Stream};
 use cofferdam_model::IoRequest;
 use cofferdam_runtime::Stdio;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
-
-use crate::logs::{Lines, Log, Stream};
 
 /// How much is read at once: a pipe's usual write.
 const PIECE: usize = 16 * 1024;
@@ -30,7 +29,7 @@ pub struct Hub {
     terminal: bool,
     /// Whether the process's input ends with the input of the client that gave it.
     input_ends: bool,
-    log: Option<Mutex<Log>>,
+    log: Option<Log>,
     state: Mutex<State>,
     ended: watch::Sender<bool>,
 }
@@ -85,7 +84,7 @@ impl Hub {
         Arc::new(Self {
             terminal,
             input_ends: input_ends && !terminal,
-            log: log.map(Mutex::new),
+            log,
             state: Mutex::new(state),
             ended: watch::Sender::new(false),
         })
@@ -172,7 +171,7 @@ impl Hub {
     }
 
     async fn pump(self: Arc<Self>, mut output: Box<dyn AsyncRead + Send + Unpin>, stream: Stream) {
-        let mut lines = Lines::new(stream);
+        let mut lines = Lines::default();
         let mut piece = vec![0; PIECE];
         let mut ended = self.ended.subscribe();
         loop {
@@ -186,7 +185,7 @@ impl Hub {
                 Ok(count) if count > 0 => {
                     let piece = &piece[..count];
                     if let Some(log) = &self.log {
-                        lines.push(piece, &mut log.lock().unwrap_or_else(PoisonError::into_inner));
+                        log.record(stream, &mut lines, piece).await;
                     }
                     self.send(piece, stream).await;
                 }
@@ -194,7 +193,7 @@ impl Hub {
             }
         }
         if let Some(log) = &self.log {
-            lines.finish(&mut log.lock().unwrap_or_else(PoisonError::into_inner));
+            log.finish(stream, &mut lines).await;
         }
         let mut state = self.state();
         state.open_outputs -= 1;

@@ -5,7 +5,7 @@
 //! main ── setup (one thread: session, namespaces, root file system, network)
 //!   └── runtime ── service, extension  ttrpc on fd 3: containerd's Task service and ours
 //!               ── attach              stdio on fd 4: clients of a process's stdio
-//!               ── container ── process ── hub ── logs
+//!               ── container ── process ── hub ── log (crate log)
 //! ```
 //!
 //! * [`container`]: the container and its processes, from `Create` to `Delete`;
@@ -23,7 +23,6 @@ mod attach;
 mod container;
 mod extension;
 mod hub;
-mod logs;
 mod process;
 mod service;
 mod setup;

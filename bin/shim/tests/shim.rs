@@ -80,7 +80,11 @@ impl Shim {
             id: id.clone(),
             instance: "st".parse::<Instance>().unwrap(),
             isolation: Isolation::Process,
-            log: LogSpec { driver: LogDriver::JsonFile, path: root.path().join("json.log") },
+            log: LogSpec {
+                driver: LogDriver::JsonFile,
+                path: root.path().join("json.log"),
+                ..LogSpec::none()
+            },
             rootfs: RootfsSpec::Overlay { lower: vec![lower], upper, work },
             parts: Vec::new(),
             network: NetworkSpec::None,

@@ -39,8 +39,8 @@ pub use ports::{ContainerPort, InvalidPort, Protocol, PublishedPort, decimal};
 pub use process::{ProcessInfo, WindowSize};
 pub use resources::Resources;
 pub use shim::{
-    BridgeNetwork, EXTENSION_SERVICE, IoRequest, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
-    TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, VolumePart, bundle,
+    BridgeNetwork, EXTENSION_SERVICE, IoRequest, JournalSpec, LogDriver, LogRotation, LogSpec, NetworkSpec,
+    RootfsSpec, ShimSpec, TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, VolumePart, bundle,
 };
 pub use state::{Event, InvalidTransition, State};
 pub use template::{ImageOrder, TemplateOrder, TemplateProgress, TemplateRecord};

@@ -1,6 +1,7 @@
 //! What the daemon asks of a shim. It is written as `shim.json` beside the OCI runtime specification
 //! (`config.json`) in the container's bundle directory, and outlives the daemon.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -81,20 +82,73 @@ pub struct VolumePart {
 /// Where output is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
-    /// How.
+    /// What is written.
     pub driver: LogDriver,
-    /// The file, for drivers that write one. The directory exists.
+    /// The file. Its directory is made, if only that is missing.
     pub path: PathBuf,
+    /// When another file is begun.
+    #[serde(default)]
+    pub rotation: LogRotation,
+    /// What is said with every line.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// The journal, which gets every line, too.
+    #[serde(default)]
+    pub journal: Option<JournalSpec>,
 }
 
-/// A log driver.
+impl LogSpec {
+    /// Nothing is recorded.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            driver: LogDriver::None,
+            path: PathBuf::new(),
+            rotation: LogRotation::default(),
+            attributes: BTreeMap::new(),
+            journal: None,
+        }
+    }
+}
+
+/// What is written into a log's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogDriver {
     /// One JSON object a line: `log`, `stream`, `time`, as Docker writes it.
     JsonFile,
-    /// Nothing is recorded.
+    /// A compact format.
+    Local,
+    /// There is no file.
     None,
+}
+
+/// When another file is begun, and what becomes of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRotation {
+    /// Bytes; without it there is one file only.
+    pub max_size: Option<u64>,
+    /// How many files there are at most, with the one that is written to.
+    pub max_files: u32,
+    /// Whether the others are compressed.
+    pub compress: bool,
+}
+
+impl Default for LogRotation {
+    fn default() -> Self {
+        Self { max_size: None, max_files: 1, compress: false }
+    }
+}
+
+/// systemd's journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalSpec {
+    /// Its socket.
+    pub socket: PathBuf,
+    /// The fields of every line.
+    pub fields: BTreeMap<String, String>,
+    /// Whether the container waits for a journal that does not keep up; else lines are lost.
+    pub waits: bool,
 }
 
 /// Where the root file system comes from.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_hypervisor::template::Templates;
 use cofferdam_model::{
-    BridgeNetwork, ContainerId, Isolation as Level, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
+    BridgeNetwork, ContainerId, Isolation as Level, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
     TemplateRecord, TemplateSource, VmSpec, VmStart, WindowSize,
 };
 use cofferdam_runtime::process::reaper::Reaper;
@@ -114,7 +114,7 @@ impl Host {
             id: id.clone(),
             instance: "vmtest".parse().unwrap(),
             isolation: Level::Hyperv,
-            log: LogSpec { driver: LogDriver::None, path: PathBuf::new() },
+            log: LogSpec::none(),
             rootfs: RootfsSpec::Disks {
                 image: self.root.path().join("image.erofs"),
                 writable,

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Outcome;
 use crate::output::{self, clock, point_in_time};
 use crate::session::Session;
-use crate::template::{Functions, Template};
 use crate::values;
+use cofferdam_template::{Functions, Template};
 
 /// Arguments of `events`.
 #[derive(Debug, Args)]

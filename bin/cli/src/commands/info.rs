@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use crate::output::{self, memory_size};
 use crate::session::Session;
-use crate::template::{Functions, Template};
+use cofferdam_template::{Functions, Template};
 
 /// Arguments of `info`.
 #[derive(Debug, Args)]

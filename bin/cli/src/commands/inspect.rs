@@ -8,7 +8,7 @@ use crate::image_name;
 use crate::output;
 use crate::report::{self, AlreadyReported};
 use crate::session::Session;
-use crate::template::{Functions, Template};
+use cofferdam_template::{Functions, Template};
 
 /// A kind of object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -122,7 +122,7 @@ pub struct Options {
     /// Set platform if server is multi-platform capable
     #[arg(long)]
     pub platform: Option<String>,
-    /// Logging driver for the container (json-file, none)
+    /// Logging driver for the container (json-file, local, journald, none)
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
     /// Log driver options

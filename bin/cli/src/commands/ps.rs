@@ -7,8 +7,8 @@ use cofferdam_client::models::{ContainerSummary, PortSummary};
 use super::Outcome;
 use crate::output::{self, Listing, Row, ago, ellipsis, human_size, local};
 use crate::session::Session;
-use crate::template::quote;
 use crate::values;
+use cofferdam_template::quote;
 
 /// Arguments of `ps`.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Outcome;
 use crate::output;
 use crate::session::Session;
-use crate::template::{Functions, Template};
+use cofferdam_template::{Functions, Template};
 
 /// Arguments of `version`.
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::align;
-use crate::template::{Functions, Template, TemplateError};
+use cofferdam_template::{Functions, Template, TemplateError};
 
 /// One thing: its fields as text, under the names that templates use.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +23,7 @@ impl Row {
     pub fn with_labels<'a>(mut self, labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> Self {
         let labels: Map<String, Value> =
             labels.into_iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-        self.0.insert(crate::template::LABELS.to_owned(), labels.into());
+        self.0.insert(cofferdam_template::LABELS.to_owned(), labels.into());
         self
     }
 }

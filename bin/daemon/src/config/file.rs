@@ -1,6 +1,7 @@
 //! The configuration file: dockerd's `daemon.json`. A key is a flag's name (in the plural where a flag repeats), and
 //! a value that is given both here and as a flag is refused rather than silently overridden.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -68,7 +69,15 @@ impl Setting for Vec<String> {
     }
 
     fn set(&mut self, value: Value) -> serde_json::Result<()> {
-        serde_json::from_value(value).map(|value| *self = value)
+        // Names with values are an object in a file, as dockerd has it.
+        *self = match value {
+            Value::Object(_) => {
+                let map: BTreeMap<String, String> = serde_json::from_value(value)?;
+                map.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+            }
+            list => serde_json::from_value(list)?,
+        };
+        Ok(())
     }
 }
 
@@ -131,6 +140,9 @@ fn setting<'a>(flags: &'a mut Flags, key: &str) -> Option<&'a mut dyn Setting> {
         "template-count" => &mut flags.template_count,
         "template-space" => &mut flags.template_space,
         "log-level" => &mut flags.log_level,
+        "log-driver" => &mut flags.log_driver,
+        "log-opts" => &mut flags.log_opts,
+        "journald-socket" => &mut flags.journald_socket,
         "debug" => &mut flags.debug,
         "group" => &mut flags.group,
         "bridge" => &mut flags.bridge,
@@ -167,6 +179,9 @@ mod tests {
         assert_eq!(flags.hosts, ["unix:///a"]);
         assert!(flags.debug);
         assert_eq!(flags.bridge.as_deref(), Some("none"));
+        let flags =
+            merged(&[], r#"{"log-driver":"local","log-opts":{"max-file":"3","max-size":"1m"}}"#).unwrap();
+        assert_eq!(flags.log_opts, ["max-file=3", "max-size=1m"]);
     }
 
     #[test]

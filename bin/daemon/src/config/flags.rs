@@ -34,6 +34,15 @@ pub struct Flags {
     /// The same as --log-level debug
     #[arg(short = 'D', long)]
     pub debug: bool,
+    /// Log driver of containers that name none: json-file, local, journald or none [default: json-file]
+    #[arg(long, value_name = "DRIVER")]
+    pub log_driver: Option<String>,
+    /// Option of that log driver (repeatable)
+    #[arg(long = "log-opt", value_name = "NAME=VALUE")]
+    pub log_opts: Vec<String>,
+    /// Socket of systemd's journal, for the log driver journald [default: /run/systemd/journal/socket]
+    #[arg(long, value_name = "PATH")]
+    pub journald_socket: Option<PathBuf>,
     /// Group of the Unix socket [default: cofferdam, if it exists]
     #[arg(short = 'G', long, value_name = "GROUP")]
     pub group: Option<String>,

@@ -13,7 +13,8 @@ use sha2::{Digest as _, Sha256};
 pub use file::FileError;
 pub use flags::Flags;
 
-use crate::containers::config::Ulimit;
+use crate::containers::config::{LogConfig, Ulimit};
+use crate::containers::logs;
 use crate::server::{Host, ListenError, TlsFiles};
 
 /// Where records and images live.
@@ -24,6 +25,9 @@ pub const EXEC_ROOT: &str = "/run/cofferdam";
 pub const CONFIG_FILE: &str = "/etc/cofferdam/daemon.json";
 /// Owns the socket when it exists and no other group is named.
 pub const GROUP: &str = "cofferdam";
+
+/// Where systemd's journal listens.
+const JOURNALD_SOCKET: &str = "/run/systemd/journal/socket";
 
 /// Memory of a VM whose container has no limit, and the least that a guest's kernel and agent can do with.
 const VM_MEMORY: u64 = 512 << 20;
@@ -47,6 +51,10 @@ pub struct Config {
     pub default_isolation: Isolation,
     /// `debug`, `info`, `warn`, `error` or `fatal`.
     pub log_level: String,
+    /// How output is recorded where a container does not say.
+    pub log: LogConfig,
+    /// systemd's journal.
+    pub journald_socket: PathBuf,
     /// The socket's group, when one was asked for.
     pub group: Option<String>,
     /// Certificates for `tcp://`.
@@ -125,6 +133,9 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A log driver, or its options.
+    #[error("failed to set log opts: {0}")]
+    Log(String),
     /// TLS was asked for without its files.
     #[error("--tlsverify needs --tlscacert, --tlscert and --tlskey")]
     TlsFiles,
@@ -196,6 +207,8 @@ impl Config {
             exec_root,
             default_isolation: flags.default_isolation.as_deref().unwrap_or("process").parse()?,
             log_level: log_level(flags.log_level, flags.debug)?,
+            log: log_config(flags.log_driver, &flags.log_opts)?,
+            journald_socket: flags.journald_socket.unwrap_or_else(|| JOURNALD_SOCKET.into()),
             group: flags.group,
             tls: match (flags.tls, flags.tlsverify, flags.tlscacert, flags.tlscert, flags.tlskey) {
                 (_, true, Some(ca), Some(certificate), Some(key)) => Some(TlsFiles { ca, certificate, key }),
@@ -268,6 +281,28 @@ fn guest_directory(given: PathBuf) -> Result<PathBuf, ConfigError> {
     }
     let value = directory.display().to_string();
     Err(ConfigError::Value { flag: "guest", value, reason: "want a directory with vmlinuz and initrd.img" })
+}
+
+/// Docker's: one JSON file that is never rotated.
+pub fn default_log() -> LogConfig {
+    LogConfig { driver: "json-file".to_owned(), ..LogConfig::default() }
+}
+
+fn log_config(driver: Option<String>, options: &[String]) -> Result<LogConfig, ConfigError> {
+    let mut log = default_log();
+    if let Some(driver) = driver {
+        log.driver = driver;
+    }
+    for option in options {
+        let (name, value) = option.split_once('=').ok_or_else(|| ConfigError::Value {
+            flag: "log-opt",
+            value: option.clone(),
+            reason: "want NAME=VALUE",
+        })?;
+        log.options.insert(name.to_owned(), value.to_owned());
+    }
+    logs::options::settings(&log).map_err(ConfigError::Log)?;
+    Ok(log)
 }
 
 fn log_level(given: Option<String>, debug: bool) -> Result<String, ConfigError> {
@@ -345,6 +380,9 @@ mod tests {
             (vec!["--bip", "10.0.0.1"], r#"invalid value "10.0.0.1" for --bip"#),
             (vec!["--bridge", "none", "--bip", "10.0.0.1/24"], "--bip has no effect"),
             (vec!["--log-level", "loud"], r#"invalid value "loud" for --log-level"#),
+            (vec!["--log-driver", "paper"], "failed to set log opts: logger: no log driver named 'paper'"),
+            (vec!["--log-opt", "ink=red"], "unknown log opt 'ink' for json-file log driver"),
+            (vec!["--log-opt", "max-size"], r#"invalid value "max-size" for --log-opt"#),
             (vec!["--tlsverify"], "--tlsverify needs"),
             (vec!["--tls"], "--tls without --tlsverify"),
             (vec!["--instance", "Much-Too-Long"], "invalid instance name"),

@@ -96,13 +96,9 @@ impl Attach {
             raw,
             ..logs::Options::default()
         };
+        let Some(log) = logs::Log::of(&self.engine, &self.container) else { return true };
         let (sink, mut pieces) = mpsc::channel(4);
-        tokio::spawn(logs::send(
-            self.container.log_path(&self.engine),
-            options,
-            self.container.watch(),
-            sink,
-        ));
+        tokio::spawn(logs::send(log, options, self.container.watch(), sink));
         while let Some(Ok(piece)) = pieces.recv().await {
             if client.write_all(&piece).await.is_err() {
                 return false;

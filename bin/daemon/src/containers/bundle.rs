@@ -8,8 +8,7 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cofferdam_model::{
-    BridgeNetwork, Isolation, LogDriver, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, VolumePart,
-    bundle,
+    BridgeNetwork, Isolation, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, VolumePart, bundle,
 };
 
 use super::etc_files::{self, Dns};
@@ -84,6 +83,7 @@ pub fn shim_spec(
     files: Files,
     network: Option<BridgeNetwork>,
     vm: Option<Vm>,
+    log: LogSpec,
 ) -> ShimSpec {
     let record = container.record();
     let dirs = DataDirs::of(engine, container);
@@ -91,12 +91,11 @@ pub fn shim_spec(
         Some(vm) => (Some(vm.spec), vm.blank),
         None => (None, PathBuf::new()),
     };
-    let driver = if record.host.log_config.driver == "none" { LogDriver::None } else { LogDriver::JsonFile };
     ShimSpec {
         id: container.id.clone(),
         instance: engine.instance.clone(),
         isolation: record.isolation,
-        log: LogSpec { driver, path: container.log_path(engine) },
+        log,
         rootfs: match files {
             Files::Layers(lower) => RootfsSpec::Overlay { lower, upper: dirs.upper(), work: dirs.work() },
             Files::Erofs(image) => RootfsSpec::Disks { image, writable: dirs.disk(), blank },

@@ -264,10 +264,10 @@ pub struct HostConfig {
 }
 
 /// How output is recorded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct LogConfig {
-    /// `json-file` or `none`.
+    /// `json-file`, `local`, `journald` or `none`.
     #[serde(rename = "Type")]
     pub driver: String,
     /// Its options.

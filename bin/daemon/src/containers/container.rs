@@ -1,7 +1,6 @@
 //! One container as the rest of the daemon sees it: what is known of it, and the way to its actor.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -163,11 +162,6 @@ impl Container {
     /// Docker's complaint about a container that should run.
     pub(super) fn not_running(&self) -> ApiError {
         ApiError::conflict(format!("container {} is not running", self.id))
-    }
-
-    /// Its log.
-    pub fn log_path(&self, engine: &Engine) -> PathBuf {
-        engine.paths.container(&self.id).join(format!("{}-json.log", self.id))
     }
 
     /// Asks the actor for something and waits for its answer.

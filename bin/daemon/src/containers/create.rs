@@ -13,7 +13,7 @@ use super::health::Healthcheck;
 use super::mounts::{self, InvalidMount, MountKind};
 use super::record::{Record, Status};
 use super::spec::{capabilities, devices, process::Security};
-use super::{Container, claim_volumes, etc_files, image, limits, names, restart, signals, spec, start};
+use super::{Container, claim_volumes, etc_files, image, limits, logs, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 use crate::{networks, ports};
@@ -132,6 +132,7 @@ fn check(
     }
     check_config(&mut config, id)?;
     limits::merge_default(&mut host_config, &engine.config.default_ulimits);
+    logs::options::complete(&mut host_config.log_config, &engine.config.log);
     let whose = limits::Whose::of(isolation, &engine.config.data_root);
     check_host(&mut host_config, &whose, warnings)?;
     check_unsupported(&config, &host_config, warnings)?;
@@ -329,7 +330,6 @@ fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut V
     fills(&mut host.ipc_mode, "private");
     fills(&mut host.cgroupns_mode, "private");
     fills(&mut host.runtime, "cofferdam");
-    fills(&mut host.log_config.driver, "json-file");
     fills(&mut host.restart_policy.name, "no");
     if host.shm_size == 0 {
         host.shm_size = SHM_SIZE;
@@ -341,13 +341,7 @@ fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut V
     if let Some(text) = restart::refusal(&host.restart_policy, host.auto_remove) {
         return wrong(text);
     }
-    match host.log_config.driver.as_str() {
-        "json-file" | "local" | "none" => {}
-        other => return wrong(format!("logger: no log driver named '{other}' is registered")),
-    }
-    if !host.log_config.options.is_empty() {
-        warnings.push("Log options are recorded but logs are not rotated yet.".to_owned());
-    }
+    logs::options::settings(&host.log_config).map_err(ApiError::bad_request)?;
     limits::check(host, whose, warnings).map_err(ApiError::bad_request)?;
     let empty = Vec::new();
     let (add, drop) = (host.cap_add.as_ref().unwrap_or(&empty), host.cap_drop.as_ref().unwrap_or(&empty));
@@ -431,6 +425,7 @@ mod tests {
     fn checked(host: serde_json::Value, isolation: Isolation) -> Result<HostConfig, String> {
         let mut host: HostConfig = super::super::config::lenient(host).unwrap();
         let mut warnings = Vec::new();
+        logs::options::complete(&mut host.log_config, &crate::config::default_log());
         let whose = limits::Whose::of(isolation, std::path::Path::new("/"));
         check_host(&mut host, &whose, &mut warnings)
             .and_then(|()| check_unsupported(&Config::default(), &host, &mut warnings))

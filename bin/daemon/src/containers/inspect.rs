@@ -12,7 +12,7 @@ use super::bundle::DataDirs;
 use super::mounts::MountKind;
 use super::record::{Record, Status};
 use super::spec::mounts::anonymous_source;
-use super::{Container, exec};
+use super::{Container, exec, logs};
 use crate::engine::Engine;
 use crate::{network, networks, ports};
 
@@ -24,11 +24,6 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
     let (record, status) = (container.record(), container.status());
     let dirs = DataDirs::of(engine, container);
     let etc = dirs.etc();
-    let log = if record.host.log_config.driver == "none" {
-        String::new()
-    } else {
-        text(&container.log_path(engine))
-    };
     let execs = exec::ids(container);
     // These fields are the default network's.
     let bridge = status.network.as_ref().filter(|_| status.state.is_live() && record.endpoint.is_none());
@@ -42,7 +37,7 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
         "ResolvConfPath": text(&etc.resolv_conf),
         "HostnamePath": text(&etc.hostname),
         "HostsPath": text(&etc.hosts),
-        "LogPath": log,
+        "LogPath": logs::shown_path(engine, container),
         "Name": format!("/{}", container.name()),
         "RestartCount": status.restarts,
         "Driver": "overlayfs",

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cofferdam_model::{ContainerId, Isolation, LogDriver, LogSpec, NetworkSpec};
+use cofferdam_model::{ContainerId, Isolation, LogSpec, NetworkSpec};
 use cofferdam_store::Wanted;
 use tokio::sync::OwnedMutexGuard;
 
@@ -75,10 +75,9 @@ impl Session {
                 Some(vm)
             }
         };
-        let mut spec = bundle::shim_spec(engine, container, files, None, vm);
+        let mut spec = bundle::shim_spec(engine, container, files, None, vm, LogSpec::none());
         spec.id = id.clone();
         spec.network = NetworkSpec::None;
-        spec.log = LogSpec { driver: LogDriver::None, path: PathBuf::new() };
         (spec.discard, spec.terminal, spec.open_stdin) = (false, false, false);
         bundle::write_order(&self.bundle, &spec)
             .map_err(|error| ApiError::internal(format!("cannot make the bundle: {error}")))?;

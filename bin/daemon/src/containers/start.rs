@@ -22,7 +22,7 @@ use super::bundle::{self, DataDirs, Vm};
 use super::image;
 use super::record::{Record, Status};
 use super::shim::{Shim, ShimError};
-use super::{Container, create, limits};
+use super::{Container, create, limits, logs};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
 use crate::networks::Attachment;
@@ -53,6 +53,7 @@ pub(super) async fn start(
     starting: Status,
 ) -> Result<(Shim, Status), StartFailure> {
     let record = container.record();
+    let log = logs::spec(engine, container)?;
     let (files, lower) = image::files(engine, &record).await?;
     container.mark("image");
     let starting = take_ports(engine, container, &record, starting)?;
@@ -62,7 +63,7 @@ pub(super) async fn start(
         (Isolation::Hyperv, Some(uid)) => Some(vm_spec(engine, container, &record, uid).await?),
         _ => None,
     };
-    let spec = bundle::shim_spec(engine, container, files, status.network.clone(), vm);
+    let spec = bundle::shim_spec(engine, container, files, status.network.clone(), vm, log);
     let bundle = engine.paths.bundle(&container.id);
     bundle::write_order(&bundle, &spec).map_err(|error| {
         ApiError::internal(format!("cannot make the bundle {}: {error}", bundle.display()))

@@ -67,12 +67,12 @@ async fn logs_of(
     if !stdout && !stderr {
         return Err(ApiError::bad_request("Bad parameters: you must choose at least one stream"));
     }
-    if record.host.log_config.driver == "none" {
-        return Err(ApiError::new(
+    let log = logs::Log::of(&engine, &container).ok_or_else(|| {
+        ApiError::new(
             axum::http::StatusCode::NOT_IMPLEMENTED,
             "configured logging driver does not support reading",
-        ));
-    }
+        )
+    })?;
     let tail = match params.get("tail") {
         // Docker takes everything that is no number for all.
         Some(text) => text.parse::<usize>().ok(),
@@ -84,13 +84,14 @@ async fn logs_of(
         stderr,
         follow: params.flag("follow"),
         timestamps: params.flag("timestamps"),
+        details: params.flag("details"),
         tail,
         since: params.timestamp("since")?,
         until: params.timestamp("until")?,
         raw,
     };
     let (sink, pieces) = mpsc::channel(PIECES);
-    tokio::spawn(logs::send(container.log_path(&engine), options, container.watch(), sink));
+    tokio::spawn(logs::send(log, options, container.watch(), sink));
     let mut response = Response::new(Body::from_stream(ReceiverStream::new(pieces)));
     let framed = !raw && version.announces_multiplexed_stream();
     let content_type = if framed { MULTIPLEXED_STREAM } else { RAW_STREAM };

@@ -17,7 +17,7 @@ use cofferdam_model::Isolation;
 use cofferdam_sys::cgroup::Hierarchy;
 use serde_json::Value;
 
-use crate::containers;
+use crate::containers::{self, logs};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 use crate::server::Api;
@@ -145,7 +145,7 @@ fn system_info(engine: &Engine, images: i64) -> SystemInfo {
             volume: Some(vec!["local".to_owned()]),
             network: Some(["bridge", "host", "null"].map(str::to_owned).to_vec()),
             authorization: None,
-            log: Some(["json-file", "none"].map(str::to_owned).to_vec()),
+            log: Some(logs::options::DRIVERS.map(str::to_owned).to_vec()),
         }),
         memory_limit: Some(offers.memory),
         swap_limit: Some(offers.swap),
@@ -160,7 +160,7 @@ fn system_info(engine: &Engine, images: i64) -> SystemInfo {
         nfd: count(std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)),
         n_goroutines: count(tokio::runtime::Handle::current().metrics().num_alive_tasks()),
         system_time: Some(jiff::Timestamp::now().to_string()),
-        logging_driver: text("json-file"),
+        logging_driver: text(&engine.config.log.driver),
         cgroup_driver: Some(SystemInfoCgroupDriverEnum::CGROUPFS),
         cgroup_version: Some(if is_v2 {
             SystemInfoCgroupVersionEnum::_2

@@ -168,7 +168,7 @@ fn adapt(spec: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use cofferdam_model::{ContainerId, Isolation, LogDriver, LogSpec};
+    use cofferdam_model::{ContainerId, Isolation, LogSpec};
 
     use super::*;
 
@@ -177,7 +177,7 @@ mod tests {
             id: ContainerId::random(),
             instance: "test".parse().unwrap(),
             isolation: Isolation::Hyperv,
-            log: LogSpec { driver: LogDriver::None, path: PathBuf::new() },
+            log: LogSpec::none(),
             rootfs: RootfsSpec::Disks { image: PathBuf::from("/i"), writable, blank: PathBuf::new() },
             parts: Vec::new(),
             network: NetworkSpec::None,

@@ -1,31 +1,54 @@
-//! Waiting for more log: inotify says when the file was written, so nobody polls.
+//! Waiting for more log: inotify says when a file was written or renamed, so nobody polls.
 
+use std::fs::File;
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
 
-/// A watched file.
-pub(super) struct Watch(AsyncFd<OwnedFd>);
+/// What is known of the watched file.
+pub(super) struct Watch(AsyncFd<Arc<OwnedFd>>);
+
+/// The end that says which file is watched.
+pub(super) struct Watched {
+    inotify: Arc<OwnedFd>,
+    file: Option<i32>,
+}
+
+/// Both ends.
+pub(super) fn watch() -> std::io::Result<(Watch, Watched)> {
+    let inotify = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
+    let inotify = Arc::new(inotify);
+    // SAFETY: an `OwnedFd` stays open and the same descriptor until the last `Arc` of it is dropped, and one is in the
+    // `AsyncFd`.
+    let watch = unsafe { AsyncFd::register(Arc::clone(&inotify)) }.map_err(std::io::Error::from)?;
+    Ok((Watch(watch), Watched { inotify, file: None }))
+}
+
+impl Watched {
+    /// Watches this file, whatever its name is by now, and no other any more.
+    pub(super) fn change_to(&mut self, file: &File) -> std::io::Result<()> {
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let flags =
+            inotify::WatchFlags::MODIFY | inotify::WatchFlags::MOVE_SELF | inotify::WatchFlags::ATTRIB;
+        let watched = inotify::add_watch(&*self.inotify, path, flags)?;
+        if let Some(before) = self.file.replace(watched) {
+            // It is gone already when its file is.
+            let _ = inotify::remove_watch(&*self.inotify, before);
+        }
+        Ok(())
+    }
+}
 
 impl Watch {
-    /// Watches a file for writes.
-    pub(super) fn new(path: &Path) -> std::io::Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY)?;
-        // SAFETY: an `OwnedFd` stays open and the same descriptor until it is dropped with the `AsyncFd`.
-        let fd = unsafe { AsyncFd::register(fd) }.map_err(std::io::Error::from)?;
-        Ok(Self(fd))
-    }
-
-    /// Waits until the file was written to, and takes all that is known about it.
+    /// Waits until the file was written to or renamed, and takes all that is known about it.
     pub(super) async fn changed(&mut self) -> std::io::Result<()> {
         let mut ready = self.0.readable().await?;
         let mut buffer = [MaybeUninit::uninit(); 1024];
-        let mut reader = inotify::Reader::new(ready.get_inner(), &mut buffer);
+        let mut reader = inotify::Reader::new(&**ready.get_inner(), &mut buffer);
         loop {
             match reader.next() {
                 Ok(_) => {}

@@ -1,6 +1,8 @@
-//! Go's `text/template`, as far as `--format` uses it: fields, variables, pipelines, `if`, `with`, `range`, comments,
+//! Go's `text/template`, as far as `--format` and `--log-opt tag` use it: fields, variables, pipelines, `if`, `with`, `range`, comments,
 //! trimmed spaces, Go's built-in functions and Docker's (`json`, `join`, `split`, `upper`, `truncate`, …). It works on
 //! JSON values, prints them as Go does, and goes through maps in the order of their keys, as Go does.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod evaluate;
 mod functions;
