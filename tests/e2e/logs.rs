@@ -250,8 +250,7 @@ fn shim_killed(case: &Case) -> Result<()> {
 fn journal(case: &Case) -> Result<()> {
     let socket = case.directory()?.join("journal");
     std::fs::create_dir_all(case.directory()?)?;
-    let flag = ["--journald-socket", &socket.to_string_lossy().into_owned()];
-    let daemon = Daemon::start(case.host, "journal", &flag.map(|word| word))?;
+    let daemon = Daemon::start(case.host, "journal", &["--journald-socket", &socket.to_string_lossy()])?;
     daemon.install_nanoserver()?;
     let isolation = case.isolation();
     let args = [

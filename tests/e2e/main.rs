@@ -19,6 +19,7 @@ mod network;
 mod networks;
 mod ports;
 mod posix;
+mod restart;
 mod run;
 mod security;
 mod stats;
@@ -36,6 +37,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const TABLE: &[&[Test]] = &[
     run::CASES,
     lifecycle::CASES,
+    restart::CASES,
     exec::CASES,
     health::CASES,
     logs::CASES,

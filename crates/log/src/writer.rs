@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use cofferdam_model::LogRotation;
@@ -36,7 +37,7 @@ impl Writer {
         attributes: Option<Box<RawValue>>,
     ) -> io::Result<Self> {
         if let Some(directory) = path.parent() {
-            match std::fs::create_dir(directory) {
+            match std::fs::DirBuilder::new().mode(0o700).create(directory) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }

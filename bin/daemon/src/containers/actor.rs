@@ -198,6 +198,8 @@ impl Actor {
         let status = self.container.status();
         match status.state {
             State::Running => return Ok(false),
+            // It runs in Docker's sense, and its policy starts it.
+            _ if status.restarting => return Ok(false),
             State::Paused => {
                 return Err(ApiError::conflict("cannot start a paused container, try unpause instead"));
             }
@@ -344,7 +346,7 @@ impl Actor {
         self.engine.events.publish(event.with("execDuration", ran.as_secs().to_string()));
         claim_volumes::announce(&self.engine, &container, "unmount");
 
-        if record.host.auto_remove && !again {
+        if record.host.auto_remove && !again && !container.comes_back() {
             // Waiters hear of the exit and of the removal; taking down what is left is nobody's wait.
             container.publish(status);
             self.remove_with(shim).await;

@@ -34,6 +34,8 @@ pub struct Container {
     commands: mpsc::Sender<Command>,
     /// Whether its anonymous volumes are to go with it.
     drop_volumes: AtomicBool,
+    /// Whether its next exit is a part of a restart by hand, which does not remove it.
+    comes_back: AtomicBool,
     /// Held by a start or a removal, and by whoever looks at its files while it does not run.
     pub(super) at_rest: Arc<tokio::sync::Mutex<()>>,
     /// Programs executed in it.
@@ -69,6 +71,7 @@ impl Container {
             commands,
             at_rest: Arc::default(),
             drop_volumes: AtomicBool::new(false),
+            comes_back: AtomicBool::new(false),
             execs: Mutex::default(),
         });
         tokio::spawn(actor::run(Arc::clone(engine), Arc::clone(&container), inbox));
@@ -139,6 +142,15 @@ impl Container {
 
     pub(super) fn drops_volumes(&self) -> bool {
         self.drop_volumes.load(Ordering::Relaxed)
+    }
+
+    /// Whether its next exit is a part of a restart by hand.
+    pub(super) fn set_comes_back(&self, comes_back: bool) {
+        self.comes_back.store(comes_back, Ordering::Relaxed);
+    }
+
+    pub(super) fn comes_back(&self) -> bool {
+        self.comes_back.load(Ordering::Relaxed)
     }
 
     pub(super) fn publish(&self, status: Status) {

@@ -63,8 +63,15 @@ pub async fn restart(
     signal: Option<&str>,
     timeout: Option<i64>,
 ) -> ApiResult<()> {
-    stop(engine, container, signal, timeout).await?;
-    start(container).await?;
+    // One with `--rm` is not removed in between.
+    container.set_comes_back(true);
+    let stopped = stop(engine, container, signal, timeout).await;
+    let started = match stopped {
+        Ok(_) => start(container).await,
+        Err(error) => Err(error),
+    };
+    container.set_comes_back(false);
+    started?;
     engine.events.publish(container.event("restart"));
     Ok(())
 }

@@ -87,6 +87,8 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
         State::Paused => status.health,
         _ => status.health.map(Health::unwatched),
     };
+    // Whoever would have started it again is gone.
+    let waited = std::mem::take(&mut status.restarting);
     let policy = record.host.restart_policy.clone();
     let auto_remove = record.host.auto_remove;
     if status.state.is_live() {
@@ -134,7 +136,7 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
             }
         }
     }
-    let ended = was_running || status.restarting;
+    let ended = was_running || waited;
     if status.state != State::Created
         && restart::at_daemon_start(&policy, status.exit_code, status.restarts, status.stopped_by_hand, ended)
     {
