@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use cofferdam_tests::{Case, Daemon, Test, check, check_eq, eventually};
 use serde_json::{Value, json};
 
+use crate::lifecycle::unix_now;
+
 pub const CASES: &[Test] = &[
     Test::both("health::a_life", a_life),
     Test::both("health::slow_and_loud", slow_and_loud),
@@ -34,7 +36,10 @@ fn word(wanted: &'static str) -> impl Fn(&Value) -> bool {
 fn a_life(case: &Case) -> Result<()> {
     let (name, isolation) = (case.name("a"), case.isolation());
     let filter = format!("container={name}");
-    let events = case.beside(&["events", "--filter", &filter, "--format", "{{.Action}}"])?;
+    // What happens before the client listens is told, too.
+    let since = unix_now().to_string();
+    let events =
+        case.beside(&["events", "--since", &since, "--filter", &filter, "--format", "{{.Action}}"])?;
     let args = [
         "run",
         "-d",

@@ -135,7 +135,8 @@ fn events(case: &Case) -> Result<()> {
     Ok(())
 }
 
-fn unix_now() -> u64 {
+/// Unix time in seconds.
+pub fn unix_now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map(|now| now.as_secs()).unwrap_or_default()
 }

@@ -218,8 +218,10 @@ fn shim_killed(case: &Case) -> Result<()> {
     ];
     case.docker(&args)?.ok()?;
     let id = case.inspect(&name)?["Id"].as_str().context("no ID")?.to_owned();
-    for wait in [300, 430, 570] {
+    for wait in [30, 130, 270] {
         case.docker(&["start", &name])?.ok()?;
+        // Whatever the client is late for, another hundred lines come.
+        case.beside(&["logs", "-f", "--tail", "0", &name])?.expect("00\n")?;
         std::thread::sleep(Duration::from_millis(wait));
         let pid = case.daemon()?.exec_root().join("containers").join(&id).join("shim.pid");
         Invocation::new("kill", &["-9", std::fs::read_to_string(pid)?.trim()]).ok()?;

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 use cofferdam_tests::{Case, Daemon, Test, check, check_eq, eventually};
 use serde_json::Value;
 
+use crate::lifecycle::unix_now;
+
 pub const CASES: &[Test] = &[
     Test::both("restart::policies", policies),
     Test::both("restart::delays_double", delays_double),
@@ -79,11 +81,12 @@ fn policies(case: &Case) -> Result<()> {
 fn delays_double(case: &Case) -> Result<()> {
     let (name, isolation) = (case.name("a"), case.isolation());
     let filter = format!("container={name}");
-    let format = ["--filter", &filter, "--format", "{{.Action}} {{.TimeNano}}"];
-    let events = case.beside(&[&["events"], &format[..]].concat())?;
+    // What happens before the client listens is told, too.
+    let since = unix_now().to_string();
+    let format = ["events", "--since", &since, "--filter", &filter, "--format", "{{.Action}} {{.TimeNano}}"];
+    let events = case.beside(&format)?;
     let args = ["create", "--name", &name, &isolation, "--restart=on-failure:4", "nanoserver", "false"];
     case.docker(&args)?.ok()?;
-    events.expect("create")?;
     case.docker(&["start", &name])?.ok()?;
     becomes(case, &name, |seen| seen["State"]["Status"] == "exited" && seen["RestartCount"] == 4)?;
     let seen = eventually(PATIENCE, || {
