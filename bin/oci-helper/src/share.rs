@@ -68,7 +68,7 @@ fn enter(spec: &ShareSpec) -> Result<Server> {
     for (index, share) in spec.shares.iter().enumerate() {
         root.bind(&share.source, &PathBuf::from(format!("/{index}")), share.read_only)?;
     }
-    let own = OwnFiles::open().context("/proc/self/fd")?;
+    let own = OwnFiles::alone().context("/proc/self/fd")?;
     root.enter()?;
     // Each file that the guest has open is one here.
     let mut files = rustix::process::getrlimit(Resource::Nofile);
@@ -78,6 +78,8 @@ fn enter(spec: &ShareSpec) -> Result<Server> {
     rustix::thread::set_capabilities_secure_bits(rustix::thread::CapabilitiesSecureBits::NO_SETUID_FIXUP)
         .context("secure bits")?;
     privileges::keep_only(&KEPT)?;
+    // Another server, which has the same user and powers, sees nothing of this one in `/proc`.
+    nix::sys::prctl::set_dumpable(false).context("dumpable")?;
     crate::jail_filter::load_for_share().context("seccomp")?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .context("root of the shares")?;

@@ -34,7 +34,7 @@ mod xattrs;
 
 pub use abi::MAX_MESSAGE;
 pub use fuzz::fuzz;
-pub use message::{HEADER as REPLY_HEADER, Replies, length};
+pub use message::{HEADER as REPLY_HEADER, length};
 pub use own::OwnFiles;
 pub use serve::serve;
-pub use server::{Broken, Server};
+pub use server::Server;

@@ -111,14 +111,13 @@ impl Locks {
 
 impl Server {
     /// How long until a lock is to be tried again, if any is waited for.
-    #[must_use]
-    pub fn patience(&self) -> Option<Duration> {
+    pub(crate) fn patience(&self) -> Option<Duration> {
         let next = self.locks.waiting.iter().map(|waiting| waiting.again).min()?;
         Some(next.saturating_duration_since(Instant::now()))
     }
 
     /// Tries the locks whose time has come.
-    pub fn retry_locks(&mut self, replies: &mut Replies) {
+    pub(crate) fn retry_locks(&mut self, replies: &mut Replies) {
         let now = Instant::now();
         for mut waiting in std::mem::take(&mut self.locks.waiting) {
             if waiting.again <= now {

@@ -5,16 +5,27 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+/// Where they are.
+const PATH: &str = "/proc/self/fd";
 
 /// `/proc/self/fd`. Opened while there is a `/proc`; no path leads there once the root is another.
 #[derive(Debug)]
 pub struct OwnFiles(OwnedFd);
 
 impl OwnFiles {
-    /// Opens it.
+    /// As a mount of its own, for which it takes `CAP_SYS_ADMIN`: nothing else of `/proc` can be reached from there, so
+    /// that whoever takes this process over does not have the host's settings in his hands.
+    pub fn alone() -> Result<Self, Errno> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        rustix::mount::open_tree(CWD, PATH, flags).map(Self)
+    }
+
+    /// As it is, for a server without a jail.
     pub fn open() -> Result<Self, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        rustix::fs::open("/proc/self/fd", flags, Mode::empty()).map(Self)
+        rustix::fs::open(PATH, flags, Mode::empty()).map(Self)
     }
 
     /// Makes it the working directory, as extended attributes have no calls that take a directory: what [`name`] says

@@ -18,7 +18,7 @@ const RESERVED: usize = 32;
 
 /// The guest sent something that is not a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
+pub(crate) struct Broken;
 
 impl std::fmt::Display for Broken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -54,7 +54,7 @@ impl Server {
     }
 
     /// Answers one request, at once or, if it is for a lock that another has, later ([`Server::retry_locks`]).
-    pub fn handle(&mut self, message: &[u8], replies: &mut Replies) -> Result<(), Broken> {
+    pub(crate) fn handle(&mut self, message: &[u8], replies: &mut Replies) -> Result<(), Broken> {
         let (header, mut fields) = message::parse(message).ok_or(Broken)?;
         let fields = &mut fields;
         match header.op {
@@ -107,7 +107,7 @@ impl Server {
         }
     }
 
-    /// Agrees on what both can do. A guest that does so again has been started again: it knows nothing any more.
+    /// Agrees on what both can do.
     fn init(&mut self, fields: &mut Fields<'_>, reply: &mut Replies) -> Result<(), Errno> {
         const WANTED: u64 = init::ASYNC_READ
             | init::POSIX_LOCKS

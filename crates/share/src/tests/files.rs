@@ -60,6 +60,24 @@ fn nothing_leads_out() {
     assert_eq!(fs::read(scratch.path().join("secret")).unwrap(), b"secret");
 }
 
+/// In a thread whose working directory is its own.
+#[test]
+fn nothing_of_proc_is_near_but_own_files() {
+    let Ok(own) = crate::OwnFiles::alone() else { return };
+    std::thread::spawn(move || {
+        // SAFETY: root and working directory become this thread's own; no other state is shared less.
+        unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }.unwrap();
+        own.enter().unwrap();
+        let here = fs::metadata(".").unwrap();
+        let above = fs::metadata("../../..").unwrap();
+        assert_eq!((here.dev(), here.ino()), (above.dev(), above.ino()));
+        let file = fs::File::open("/proc/self/status").unwrap();
+        crate::own::reopen(&file, OFlags::RDONLY).unwrap();
+    })
+    .join()
+    .unwrap();
+}
+
 #[test]
 fn pipes_are_made_but_not_opened_and_devices_are_not_made() {
     let scratch = TempDir::new().unwrap();
