@@ -6,6 +6,7 @@
 mod bad_input;
 mod clients;
 mod clone;
+mod connect;
 mod copy;
 mod crash;
 mod exec;
@@ -53,6 +54,7 @@ const TABLE: &[&[Test]] = &[
     vm::CASES,
     volumes::CASES,
     clone::CASES,
+    connect::CASES,
     copy::CASES,
     crash::CASES,
     image::CASES,

@@ -19,35 +19,35 @@ pub const CASES: &[Test] = &[
 ];
 
 /// A network that is removed when the case ends; containers in it were named through [`Case::name`] and go first.
-struct Made<'a, 'b> {
+pub struct Made<'a, 'b> {
     case: &'a Case<'b>,
-    name: String,
+    pub name: String,
 }
 
 impl<'a, 'b> Made<'a, 'b> {
-    fn new(case: &'a Case<'b>, name: &str, flags: &[&str]) -> Result<Self> {
+    pub fn new(case: &'a Case<'b>, name: &str, flags: &[&str]) -> Result<Self> {
         let name = format!("{} {}", case.level.as_str(), name);
         case.docker(&[&["network", "create"], flags, &[&name]].concat())?.ok()?;
         Ok(Self { case, name })
     }
 
-    fn inspect(&self) -> Result<Value> {
+    pub fn inspect(&self) -> Result<Value> {
         let text = self.case.docker(&["network", "inspect", &self.name])?.ok()?;
         Ok(serde_json::from_str::<Value>(&text)?[0].clone())
     }
 
-    fn gateway(&self) -> Result<String> {
+    pub fn gateway(&self) -> Result<String> {
         Ok(self.inspect()?["IPAM"]["Config"][0]["Gateway"].as_str().context("no gateway")?.to_owned())
     }
 
     /// A container's address in it.
-    fn address(&self, container: &str) -> Result<String> {
+    pub fn address(&self, container: &str) -> Result<String> {
         let networks = self.case.inspect(container)?["NetworkSettings"]["Networks"].clone();
         Ok(networks[&self.name]["IPAddress"].as_str().context("no address")?.to_owned())
     }
 
     /// A web server in it.
-    fn server(&self, suffix: &str, flags: &[&str]) -> Result<String> {
+    pub fn server(&self, suffix: &str, flags: &[&str]) -> Result<String> {
         let script = "mkdir /w; echo served >/w/x; httpd -f -p 80 -h /w";
         let image = ["nanoserver", "sh", "-c", script];
         self.case.detached(suffix, &[&["--network", &self.name], flags, &image].concat())
@@ -66,8 +66,8 @@ impl Drop for Made<'_, '_> {
     }
 }
 
-const FETCH: &str = "i=0; while [ $i -lt 20 ]; do timeout 5 wget -qO- http://$1/x && exit; i=$((i+1)); sleep 0.5; done; exit 1";
-const ONCE: &str = "timeout 3 wget -qO- http://$1/x && exit 0; echo out of reach";
+pub const FETCH: &str = "i=0; while [ $i -lt 20 ]; do timeout 5 wget -qO- http://$1/x && exit; i=$((i+1)); sleep 0.5; done; exit 1";
+pub const ONCE: &str = "timeout 3 wget -qO- http://$1/x && exit 0; echo out of reach";
 
 /// The same from the host.
 fn get(url: &str) -> Result<String> {
@@ -127,7 +127,7 @@ fn made_and_removed(case: &Case) -> Result<()> {
 fn refusals(case: &Case) -> Result<()> {
     for (flags, words) in [
         (&["--driver", "weave", "n"][..], "could not find plugin weave"),
-        (&["--ipv6", "n"], "IPv6"),
+        (&["--driver", "macvlan", "n"], "-o parent=NAME"),
         (&["--subnet", "10.213.8.1/24", "n"], "it should be 10.213.8.0/24"),
         (&["--opt", "x=y", "n"], "not supported"),
         (&["bridge"], "not permitted on predefined bridge network"),

@@ -99,6 +99,7 @@ impl DefaultNetwork {
             name: bridge.name.clone(),
             gateway,
             prefix,
+            ipv6: None,
             mtu: MTU,
             nft_table: bridge.nft_table.clone(),
             published,

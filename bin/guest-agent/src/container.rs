@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
-use cofferdam_model::{Orders, bundle};
+use cofferdam_model::{ChangedFile, InterfaceConfig, Orders, bundle};
 use cofferdam_net::{Card, loopback_up};
-use cofferdam_proto::{
-    CreateContainer, EndedBy, Event, ExecProcess, GuestNetwork, Message, Prepare, StreamIds,
-};
+use cofferdam_proto::{CreateContainer, EndedBy, Event, ExecProcess, Message, Prepare, Rewire, StreamIds};
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::process::{Parked, ProcessIsolation};
 use cofferdam_runtime::vm::guest_paths;
@@ -19,7 +17,7 @@ use cofferdam_runtime::{CreateRequest, ExecRequest, Process, Task};
 use cofferdam_sys::namespace::{self, Namespace};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::{share, warm};
+use crate::{early, share, warm};
 
 /// The disks, by their place in the list of devices.
 const IMAGE_DISK: &str = "/dev/vda";
@@ -45,7 +43,7 @@ pub struct Prepared {
 /// Mounts everything and makes the container, as far as it is the same for all of its kind.
 pub async fn prepare(asked: Prepare, reaper: &Reaper) -> Result<Prepared> {
     let card = if asked.network {
-        Some(cofferdam_net::prepare_card().context("network card")?)
+        Some(Card::prepare().context("network card")?)
     } else {
         // The VM always has a network card, since every VM has the same devices: it stays outside. Namespaces belong
         // to threads; this one starts the container.
@@ -96,7 +94,9 @@ pub struct Created {
     pub task: Arc<dyn Task>,
     /// Its init process.
     pub pid: i32,
-    card: Option<(Card, GuestNetwork)>,
+    card: Option<Card>,
+    /// The small files that it has.
+    files: Vec<String>,
 }
 
 impl Created {
@@ -104,8 +104,8 @@ impl Created {
     /// see [`cofferdam_proto::Request::Clear`].
     pub async fn clear(self, let_disk_go: bool) -> Result<()> {
         self.task.delete().await?;
-        if let Some((card, network)) = self.card {
-            cofferdam_net::unidentify_card(card, &guest_network(&network)).context("network")?;
+        if let Some(mut card) = self.card {
+            card.set(&[]).context("network")?;
         }
         if let_disk_go {
             // What the kernel holds of the disk goes with its last mount.
@@ -121,6 +121,25 @@ impl Created {
     }
 }
 
+impl Created {
+    /// Makes its interfaces these.
+    pub fn rewire(&mut self, asked: &Rewire) -> Result<()> {
+        set_interfaces(self.card.as_mut(), &asked.interfaces)?;
+        asked.files.iter().filter(|file| self.files.contains(&file.name)).try_for_each(change)
+    }
+}
+
+/// Changes a small file, unless the container has done so.
+fn change(file: &ChangedFile) -> Result<()> {
+    let path = Path::new(guest_paths::FILES).join(&file.name);
+    let read = fs::read(&path).with_context(|| path.display().to_string())?;
+    if read != file.before.as_bytes() {
+        return Ok(());
+    }
+    // In place: it is mounted.
+    fs::write(&path, &file.text).with_context(|| path.display().to_string())
+}
+
 /// Makes the prepared container this one.
 pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> Result<Created> {
     for file in &asked.files {
@@ -131,14 +150,8 @@ pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> 
         let path = Path::new(guest_paths::FILES).join(&file.name);
         fs::write(&path, &file.text).with_context(|| path.display().to_string())?;
     }
-    let card = match (prepared.card, asked.network) {
-        (Some(card), Some(network)) => {
-            cofferdam_net::identify_card(card, &guest_network(&network)).context("network")?;
-            Some((card, network))
-        }
-        (None, None) => None,
-        _ => bail!("the container was prepared for another network"),
-    };
+    let mut card = prepared.card;
+    set_interfaces(card.as_mut(), &asked.interfaces)?;
     prepared.parked.set_hostname(&asked.hostname)?;
     prepared.parked.limit(&asked.limits).await?;
     let orders = Orders { args: asked.args, env: asked.env };
@@ -146,17 +159,20 @@ pub async fn create(prepared: Prepared, asked: CreateContainer, link: &Link) -> 
     let pid = process.pid;
     connect(&task, String::new(), process, asked.streams, link);
     report_oom(Arc::clone(&task), link.clone());
-    Ok(Created { task, pid, card })
+    Ok(Created { task, pid, card, files: prepared.files })
 }
 
-fn guest_network(network: &GuestNetwork) -> cofferdam_net::GuestNetwork {
-    cofferdam_net::GuestNetwork {
-        mac: network.mac.clone(),
-        address: network.address,
-        prefix: network.prefix,
-        gateway: network.gateway,
-        mtu: network.mtu,
+fn set_interfaces(card: Option<&mut Card>, interfaces: &[InterfaceConfig]) -> Result<()> {
+    let Some(card) = card else {
+        if interfaces.is_empty() {
+            return Ok(());
+        }
+        bail!("the container was prepared without a network");
+    };
+    if interfaces.iter().any(|interface| interface.vlan().is_some()) {
+        early::load_modules("vlan")?;
     }
+    card.set(interfaces).context("network")
 }
 
 /// Starts a further process.

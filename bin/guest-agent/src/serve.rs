@@ -119,6 +119,7 @@ async fn handle(request: Request, slot: &Slot, link: &Link) -> Result<Response> 
     }
     let task = task.context("no container was created")?;
     match request {
+        Request::Rewire(asked) => lock(slot).as_mut().context("no container was created")?.rewire(&asked)?,
         Request::Start => task.start().await?,
         Request::Exec(asked) => {
             return Ok(Response::Process { pid: container::exec(&task, asked, link).await? });

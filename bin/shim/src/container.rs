@@ -1,14 +1,17 @@
 //! The container and its processes, from `Create` to `Delete`.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_log::Log;
 use cofferdam_model::{
-    ArchiveOrder, Isolation as Level, ProcessInfo, Resources, ShimSpec, TaskInfo, TaskUsage, WindowSize,
+    ArchiveOrder, Isolation as Level, ProcessInfo, Resources, Rewiring, ShimSpec, TaskInfo, TaskUsage,
+    WindowSize,
 };
+use cofferdam_net::Wiring;
 use cofferdam_runtime::process::ProcessIsolation;
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -18,7 +21,7 @@ use tokio::sync::Notify;
 
 use crate::hub::Hub;
 use crate::process::{Phase, Process, now};
-use crate::setup::Setup;
+use crate::setup::{Setup, network_failed};
 
 /// The runtime's state, in the bundle.
 const STATE: &str = "oci";
@@ -58,6 +61,8 @@ pub struct Container {
     processes: Mutex<HashMap<String, Arc<Process>>>,
     paused: AtomicBool,
     shutdown: Notify,
+    /// Its interfaces; `None` in networks that are somebody else's.
+    wiring: tokio::sync::Mutex<Option<Wiring>>,
 }
 
 /// A process as `State` shows it.
@@ -86,7 +91,10 @@ impl Container {
             Ok(log) => (log, setup),
             Err(error) => (None, Err(format!("{}: {error}", spec.log.path.display()))),
         };
-        let isolation = setup.map(|setup| isolation(&spec, &directory, setup, reaper));
+        let (isolation, wiring) = match setup {
+            Ok(setup) => (Ok(isolation(&spec, &directory, setup.tap, reaper)), setup.wiring),
+            Err(error) => (Err(error), None),
+        };
         let terminal = spec.terminal;
         // The init process's stdio exists from the start: clients may attach before `Create`.
         let hub = Hub::new(terminal, spec.stdin_once, log);
@@ -99,6 +107,7 @@ impl Container {
             processes: Mutex::new(HashMap::from([(String::new(), init)])),
             paused: AtomicBool::new(false),
             shutdown: Notify::new(),
+            wiring: tokio::sync::Mutex::new(wiring),
         })
     }
 
@@ -307,6 +316,18 @@ impl Container {
         Ok(self.task()?.processes().await?)
     }
 
+    /// Has these interfaces and no others from now on. Tried again after an error, it goes on from what is there.
+    pub async fn rewire(&self, asked: Rewiring) -> Result<(), Refusal> {
+        let task = self.task()?;
+        let mut wiring = self.wiring.lock().await;
+        let wiring = wiring.as_mut().ok_or_else(|| {
+            Refusal::Precondition(format!("container {} has no interfaces of its own", self.spec.id))
+        })?;
+        wiring.set(&asked.interfaces).map_err(|error| Refusal::Setup(network_failed(&error)))?;
+        let interfaces = asked.interfaces.into_iter().map(|interface| interface.config).collect();
+        Ok(task.rewire(interfaces, asked.files).await?)
+    }
+
     /// Facts beyond `State`.
     pub async fn info(&self) -> Result<TaskInfo, Refusal> {
         Ok(self.task()?.info().await)
@@ -362,7 +383,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn isolation(spec: &ShimSpec, directory: &Path, setup: Setup, reaper: Reaper) -> Arc<dyn Isolation> {
+fn isolation(spec: &ShimSpec, directory: &Path, tap: Option<OwnedFd>, reaper: Reaper) -> Arc<dyn Isolation> {
     match spec.isolation {
         Level::Process => Arc::new(ProcessIsolation {
             oci_helper: spec.oci_helper.clone(),
@@ -370,6 +391,6 @@ fn isolation(spec: &ShimSpec, directory: &Path, setup: Setup, reaper: Reaper) ->
             cache: directory.ancestors().nth(2).map(|exec_root| exec_root.join(CACHE)),
             reaper,
         }),
-        Level::Hyperv => Arc::new(VmIsolation::new(spec.clone(), setup.tap)),
+        Level::Hyperv => Arc::new(VmIsolation::new(spec.clone(), tap)),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cofferdam_model::EXTENSION_SERVICE;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use ttrpc::asynchronous::{MethodHandler, Service, TtrpcContext};
 use ttrpc::{Code, Request, Response, get_status};
 
@@ -18,6 +19,7 @@ enum Method {
     Oom,
     Processes,
     Usage,
+    Rewire,
 }
 
 struct Handler {
@@ -33,6 +35,7 @@ pub fn service(container: &Arc<Container>) -> HashMap<String, Service> {
         ("Oom".to_owned(), handler(Method::Oom)),
         ("Processes".to_owned(), handler(Method::Processes)),
         ("Usage".to_owned(), handler(Method::Usage)),
+        ("Rewire".to_owned(), handler(Method::Rewire)),
     ]);
     HashMap::from([(EXTENSION_SERVICE.to_owned(), Service { methods, streams: HashMap::new() })])
 }
@@ -42,12 +45,16 @@ impl MethodHandler for Handler {
     async fn handler(&self, _: TtrpcContext, request: Request) -> ttrpc::Result<Response> {
         let answer = match self.method {
             Method::Info => json(self.container.info().await),
-            Method::Oom => match serde_json::from_slice(&request.payload) {
+            Method::Oom => match asked(&request) {
                 Ok(seen) => json(self.container.oom(seen).await),
-                Err(error) => Err(ttrpc::Error::Others(error.to_string())),
+                Err(error) => Err(error),
             },
             Method::Processes => json(self.container.processes().await),
             Method::Usage => json(self.container.usage().await),
+            Method::Rewire => match asked(&request) {
+                Ok(rewiring) => json(self.container.rewire(rewiring).await),
+                Err(error) => Err(error),
+            },
         };
         let mut response = Response::new();
         match answer {
@@ -60,6 +67,11 @@ impl MethodHandler for Handler {
         }
         Ok(response)
     }
+}
+
+fn asked<T: DeserializeOwned>(request: &Request) -> ttrpc::Result<T> {
+    let invalid = |error| ttrpc::Error::RpcStatus(get_status(Code::INVALID_ARGUMENT, error));
+    serde_json::from_slice(&request.payload).map_err(invalid)
 }
 
 fn json(answer: Result<impl Serialize, Refusal>) -> ttrpc::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::Names;
@@ -25,8 +25,8 @@ pub enum Verdict {
     Ignore,
 }
 
-/// Judges the bytes of one query.
-pub fn judge(query: &[u8], names: &dyn Names) -> Verdict {
+/// Judges the bytes of one query of this client's.
+pub fn judge(query: &[u8], client: Ipv4Addr, names: &dyn Names) -> Verdict {
     let Ok(message) = Message::from_vec(query) else { return Verdict::Ignore };
     if message.metadata.message_type != MessageType::Query {
         return Verdict::Ignore;
@@ -41,7 +41,7 @@ pub fn judge(query: &[u8], names: &dyn Names) -> Verdict {
     let name = question.name();
     let records = match question.query_type() {
         RecordType::PTR => {
-            let Some(known) = reverse(name).and_then(|address| names.name(address)) else {
+            let Some(known) = reverse(name).and_then(|address| names.name(client, address)) else {
                 return Verdict::Forward;
             };
             let Ok(known) = Name::from_ascii(format!("{known}.")) else { return Verdict::Forward };
@@ -49,16 +49,21 @@ pub fn judge(query: &[u8], names: &dyn Names) -> Verdict {
         }
         kind => {
             let text = name.to_ascii().to_ascii_lowercase();
-            let Some(addresses) = names.addresses(text.trim_end_matches('.')) else {
+            let Some(addresses) = names.addresses(client, text.trim_end_matches('.')) else {
                 return Verdict::Forward;
             };
-            match kind {
-                RecordType::A | RecordType::ANY => {
-                    addresses.into_iter().take(MOST_ADDRESSES).map(|address| RData::A(A(address))).collect()
-                }
-                // The name is there, it only has nothing of this kind: whoever asks must not go on searching.
-                _ => Vec::new(),
-            }
+            // Without one of this kind the name is there all the same: whoever asks must not go on searching.
+            let fits = |address: &IpAddr| match kind {
+                RecordType::A => address.is_ipv4(),
+                RecordType::AAAA => address.is_ipv6(),
+                RecordType::ANY => true,
+                _ => false,
+            };
+            let data = |address: IpAddr| match address {
+                IpAddr::V4(address) => RData::A(A(address)),
+                IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+            };
+            addresses.into_iter().filter(fits).take(MOST_ADDRESSES).map(data).collect()
         }
     };
     let mut answer = reply(&message, ResponseCode::NoError);
@@ -92,12 +97,10 @@ fn written(message: &Message) -> Verdict {
 }
 
 /// `2.0.30.172.in-addr.arpa.`: the address 172.30.0.2.
-fn reverse(name: &Name) -> Option<Ipv4Addr> {
+fn reverse(name: &Name) -> Option<IpAddr> {
     let net = name.parse_arpa_name().ok()?;
-    match net.addr() {
-        IpAddr::V4(address) if net.prefix_len() == 32 => Some(address),
-        _ => None,
-    }
+    let whole = if net.addr().is_ipv4() { 32 } else { 128 };
+    (net.prefix_len() == whole).then(|| net.addr())
 }
 
 #[cfg(test)]
@@ -108,15 +111,22 @@ mod tests {
 
     use super::*;
 
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 9);
+
     struct Web;
 
     impl Names for Web {
-        fn addresses(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
-            (name == "web").then(|| vec![Ipv4Addr::new(172, 30, 0, 2)])
+        fn addresses(&self, _client: Ipv4Addr, name: &str) -> Option<Vec<IpAddr>> {
+            let six = || vec![IpAddr::from([172, 30, 0, 3]), "fd00::3".parse().unwrap()];
+            match name {
+                "web" => Some(vec![IpAddr::from([172, 30, 0, 2])]),
+                "six" => Some(six()),
+                _ => None,
+            }
         }
 
-        fn name(&self, address: Ipv4Addr) -> Option<String> {
-            (address == Ipv4Addr::new(172, 30, 0, 2)).then(|| "web.net".to_owned())
+        fn name(&self, _client: Ipv4Addr, address: IpAddr) -> Option<String> {
+            (address == IpAddr::from([172, 30, 0, 2])).then(|| "web.net".to_owned())
         }
 
         fn upstream(&self, _client: Ipv4Addr) -> Vec<SocketAddr> {
@@ -127,7 +137,7 @@ mod tests {
     fn ask(name: &str, kind: RecordType) -> Verdict {
         let mut query = Message::query();
         query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-        judge(&query.to_vec().unwrap(), &Web)
+        judge(&query.to_vec().unwrap(), CLIENT, &Web)
     }
 
     fn answers(name: &str, kind: RecordType) -> Vec<String> {
@@ -141,6 +151,8 @@ mod tests {
     fn names_of_the_network_are_answered_and_others_forwarded() {
         assert!(answers("WEB.", RecordType::A)[0].ends_with("A 172.30.0.2"));
         assert!(answers("web.", RecordType::AAAA).is_empty());
+        assert!(answers("six.", RecordType::A)[0].ends_with("A 172.30.0.3"));
+        assert!(answers("six.", RecordType::AAAA)[0].ends_with("AAAA fd00::3"));
         assert!(answers("2.0.30.172.in-addr.arpa.", RecordType::PTR)[0].ends_with("PTR web.net."));
         for (name, kind) in [
             ("db.", RecordType::A),
@@ -159,7 +171,7 @@ mod tests {
             if header {
                 query.splice(0..0, [0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
             }
-            if let Verdict::Answer(answer) = judge(&query, &Web) {
+            if let Verdict::Answer(answer) = judge(&query, CLIENT, &Web) {
                 Message::from_vec(&answer).unwrap();
             }
         }
@@ -167,15 +179,15 @@ mod tests {
 
     #[test]
     fn what_is_no_query_is_not_answered() {
-        assert_eq!(judge(b"", &Web), Verdict::Ignore);
-        assert_eq!(judge(&[0xff; 600], &Web), Verdict::Ignore);
+        assert_eq!(judge(b"", CLIENT, &Web), Verdict::Ignore);
+        assert_eq!(judge(&[0xff; 600], CLIENT, &Web), Verdict::Ignore);
         let Verdict::Answer(answer) = ask("web.", RecordType::A) else { panic!() };
-        assert_eq!(judge(&answer, &Web), Verdict::Ignore);
+        assert_eq!(judge(&answer, CLIENT, &Web), Verdict::Ignore);
         let mut two = Message::query();
         for _ in 0..2 {
             two.add_query(Query::query(Name::from_ascii("web.").unwrap(), RecordType::A));
         }
-        let Verdict::Answer(answer) = judge(&two.to_vec().unwrap(), &Web) else { panic!() };
+        let Verdict::Answer(answer) = judge(&two.to_vec().unwrap(), CLIENT, &Web) else { panic!() };
         assert_eq!(Message::from_vec(&answer).unwrap().metadata.response_code, ResponseCode::NotImp);
     }
 }

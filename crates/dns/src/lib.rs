@@ -9,18 +9,19 @@ mod answer;
 mod forward;
 mod server;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 pub use answer::{Verdict, judge};
 pub use server::Server;
 
 /// Who is who in a network. Called for every query.
 pub trait Names: Send + Sync + 'static {
-    /// The addresses of a name (lower case, without the last dot); `None` when it is nobody's.
-    fn addresses(&self, name: &str) -> Option<Vec<Ipv4Addr>>;
+    /// The addresses of a name (lower case, without the last dot) for the client with this address; `None` when it is
+    /// nobody's.
+    fn addresses(&self, client: Ipv4Addr, name: &str) -> Option<Vec<IpAddr>>;
 
-    /// The name of an address of the network.
-    fn name(&self, address: Ipv4Addr) -> Option<String>;
+    /// The name of an address, for the client with this one.
+    fn name(&self, client: Ipv4Addr, address: IpAddr) -> Option<String>;
 
     /// The servers that know the rest, for the client with this address; none when nothing is forwarded.
     fn upstream(&self, client: Ipv4Addr) -> Vec<SocketAddr>;

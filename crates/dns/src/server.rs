@@ -65,7 +65,7 @@ async fn serve_datagrams(socket: Arc<UdpSocket>, names: Arc<dyn Names>) {
                 continue;
             }
         };
-        match judge(&buffer[..length], &*names) {
+        match judge(&buffer[..length], ipv4(client), &*names) {
             Verdict::Answer(answer) => drop(socket.send_to(&answer, client).await),
             Verdict::Ignore => {}
             Verdict::Forward => {
@@ -105,7 +105,7 @@ async fn serve_streams(listener: TcpListener, names: Arc<dyn Names>) {
 async fn converse(mut stream: TcpStream, client: Ipv4Addr, names: &dyn Names) -> std::io::Result<()> {
     loop {
         let query = timeout(IDLE, forward::receive(&mut stream)).await??;
-        let answer = match judge(&query, names) {
+        let answer = match judge(&query, client, names) {
             Verdict::Answer(answer) => Some(answer),
             Verdict::Ignore => None,
             Verdict::Forward => {
@@ -135,11 +135,11 @@ mod tests {
     struct Some1(Vec<SocketAddr>);
 
     impl Names for Some1 {
-        fn addresses(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
-            (name == "known").then(|| vec![Ipv4Addr::new(10, 0, 0, 1)])
+        fn addresses(&self, _client: Ipv4Addr, name: &str) -> Option<Vec<IpAddr>> {
+            (name == "known").then(|| vec![IpAddr::from([10, 0, 0, 1])])
         }
 
-        fn name(&self, _address: Ipv4Addr) -> Option<String> {
+        fn name(&self, _client: Ipv4Addr, _address: IpAddr) -> Option<String> {
             None
         }
 

@@ -19,6 +19,7 @@ mod id;
 mod instance;
 mod isolation;
 mod jail;
+mod network;
 mod ports;
 mod process;
 pub mod resources;
@@ -35,12 +36,16 @@ pub use id::{ContainerId, InvalidId, random_hex};
 pub use instance::{Instance, InvalidInstance};
 pub use isolation::{Isolation, UnknownIsolation};
 pub use jail::{GuestMemory, JailReply, JailSpec, Share, ShareSpec};
+pub use network::{
+    ChangedFile, Interface, InterfaceConfig, Ipv6Config, Link, MOST_NETWORKS, MacvlanMode, NetworkSpec,
+    Rewiring,
+};
 pub use ports::{ContainerPort, InvalidPort, Protocol, PublishedPort, decimal};
 pub use process::{ProcessInfo, WindowSize};
 pub use resources::Resources;
 pub use shim::{
-    BridgeNetwork, EXTENSION_SERVICE, IoRequest, JournalSpec, LogDriver, LogRotation, LogSpec, NetworkSpec,
-    RootfsSpec, ShimSpec, TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, VolumePart, bundle,
+    EXTENSION_SERVICE, IoRequest, JournalSpec, LogDriver, LogRotation, LogSpec, RootfsSpec, ShimSpec,
+    TaskInfo, TemplateSource, VmInfo, VmSpec, VmStart, VolumePart, bundle,
 };
 pub use state::{Event, InvalidTransition, State};
 pub use template::{ImageOrder, TemplateOrder, TemplateProgress, TemplateRecord};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerId, Instance, Isolation};
+use crate::{ContainerId, Instance, Isolation, NetworkSpec};
 
 /// Names of the files in a bundle, `<exec-root>/containers/<id>/`.
 pub mod bundle {
@@ -33,7 +33,7 @@ pub mod bundle {
 /// The ttrpc service beside containerd's Task service. Each method takes and returns JSON in the payload:
 /// `Info` takes nothing and returns a [`TaskInfo`]; `Processes` takes nothing and returns a list of
 /// [`crate::ProcessInfo`]; `Usage` takes nothing and returns a [`crate::TaskUsage`]; `Oom` takes a number, and returns how often
-/// memory has run out as soon as that is more.
+/// memory has run out as soon as that is more; `Rewire` takes a [`crate::Rewiring`] and returns nothing.
 pub const EXTENSION_SERVICE: &str = "cofferdam.shim.v1.Extension";
 
 /// Everything a shim needs beside the OCI runtime specification.
@@ -173,40 +173,6 @@ pub enum RootfsSpec {
         /// What it begins as: an empty file system.
         blank: PathBuf,
     },
-}
-
-/// How the container is connected.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum NetworkSpec {
-    /// Loopback only.
-    None,
-    /// The host's own network (process level only).
-    Host,
-    /// A veth pair on a bridge; at the hyperv level joined to the VM's tap by tc.
-    Bridge(BridgeNetwork),
-}
-
-/// One address on one bridge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BridgeNetwork {
-    /// The bridge's interface name on the host.
-    pub bridge: String,
-    /// The host end of the veth pair, at most 15 bytes, carrying the instance's name.
-    pub host_interface: String,
-    /// `02:42:…`, the container's MAC address.
-    pub mac: String,
-    /// The container's address.
-    pub address: std::net::Ipv4Addr,
-    /// The subnet's prefix length.
-    pub prefix: u8,
-    /// The default route's gateway.
-    pub gateway: std::net::Ipv4Addr,
-    /// The interface's MTU.
-    pub mtu: u32,
-    /// Whether it is kept from the other containers on the bridge.
-    #[serde(default)]
-    pub isolated: bool,
 }
 
 /// The utility VM.

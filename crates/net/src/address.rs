@@ -1,7 +1,7 @@
-//! IPv4 subnets and MAC addresses: arithmetic only.
+//! Subnets and MAC addresses: arithmetic only.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::NetError;
@@ -87,6 +87,89 @@ impl FromStr for Subnet {
     }
 }
 
+/// An IPv6 subnet with a prefix length of 1 to 126.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subnet6 {
+    network: u128,
+    prefix: u8,
+}
+
+/// The text is no IPv6 subnet for containers.
+#[derive(Debug, thiserror::Error)]
+#[error("invalid IPv6 subnet {0:?}: want an address and a prefix length of 1 to 126, like fd00:1:2:3::/64")]
+pub struct InvalidSubnet6(pub String);
+
+impl Subnet6 {
+    /// The subnet that `address` is in; a prefix length that no subnet has becomes the nearest.
+    #[must_use]
+    pub fn new(address: Ipv6Addr, prefix: u8) -> Self {
+        let prefix = prefix.clamp(1, 126);
+        Self { network: u128::from(address) & !hosts(prefix), prefix }
+    }
+
+    /// A unique local subnet that nobody else has (RFC 4193): `random` are 40 bits by chance.
+    #[must_use]
+    pub fn unique_local(random: [u8; 5]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[0] = 0xfd;
+        bytes[1..6].copy_from_slice(&random);
+        Self::new(bytes.into(), 64)
+    }
+
+    /// The prefix length.
+    #[must_use]
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// The subnet's own address.
+    #[must_use]
+    pub fn network(self) -> Ipv6Addr {
+        self.network.into()
+    }
+
+    /// The last address.
+    #[must_use]
+    pub fn last(self) -> Ipv6Addr {
+        (self.network | hosts(self.prefix)).into()
+    }
+
+    /// The first host's address, which the bridge takes.
+    #[must_use]
+    pub fn gateway(self) -> Ipv6Addr {
+        (self.network + 1).into()
+    }
+
+    /// Whether `address` is in it.
+    #[must_use]
+    pub fn contains(self, address: Ipv6Addr) -> bool {
+        u128::from(address) & !hosts(self.prefix) == self.network
+    }
+}
+
+/// The bits that tell a subnet's hosts apart.
+fn hosts(prefix: u8) -> u128 {
+    u128::MAX.checked_shr(u32::from(prefix)).unwrap_or(0)
+}
+
+impl fmt::Display for Subnet6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.network(), self.prefix)
+    }
+}
+
+impl FromStr for Subnet6 {
+    type Err = InvalidSubnet6;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSubnet6> {
+        let parts = text.split_once('/').and_then(|(address, prefix)| {
+            let prefix = prefix.parse().ok().filter(|prefix| (1..=126).contains(prefix))?;
+            Some(Self::new(address.parse().ok()?, prefix))
+        });
+        parts.ok_or_else(|| InvalidSubnet6(text.to_owned()))
+    }
+}
+
 fn mask(prefix: u8) -> u32 {
     u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0)
 }
@@ -156,6 +239,21 @@ mod tests {
             ["", "10.0.0.0", "10.0.0.0/0", "10.0.0.0/31", "10.0.0/8", "10.0.0.0/-1", "::/64", "10.0.0.0/8/8"]
         {
             assert!(bad.parse::<Subnet>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subnets_of_the_other_family() {
+        let subnet: Subnet6 = "fd00:1:2:3::77/64".parse().unwrap();
+        assert_eq!(
+            (subnet.to_string().as_str(), subnet.gateway().to_string().as_str()),
+            ("fd00:1:2:3::/64", "fd00:1:2:3::1")
+        );
+        assert!(subnet.contains("fd00:1:2:3:ffff::1".parse().unwrap()));
+        assert!(!subnet.contains("fd00:1:2:4::1".parse().unwrap()));
+        assert_eq!(Subnet6::unique_local([1, 2, 3, 4, 5]).to_string(), "fd01:203:405::/64");
+        for bad in ["", "fd00::", "fd00::/0", "fd00::/127", "10.0.0.0/8"] {
+            assert!(bad.parse::<Subnet6>().is_err(), "{bad}");
         }
     }
 

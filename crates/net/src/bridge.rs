@@ -1,6 +1,6 @@
 //! The bridge of a network, and what its containers left on the host.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
@@ -8,10 +8,10 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 
 use crate::address::parse_mac;
-use crate::link::{address_message, set_up};
+use crate::inside::{address_message, set_up, switch_ipv6};
 use crate::netlink::{Link, Request, Rtnl};
-use crate::user_network::{Policy, rules};
-use crate::{NetError, Published, Subnet, mac_for, nat};
+use crate::user_network::{Policy, rules, rules_v6};
+use crate::{NetError, Published, Subnet, Subnet6, mac_for, nat};
 
 /// A bridge with outbound NAT.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct BridgeConfig {
     pub gateway: Ipv4Addr,
     /// The subnet's prefix length, 1 to 30.
     pub prefix: u8,
+    /// Its IPv6 address and that subnet's prefix length, in networks that have IPv6.
+    pub ipv6: Option<(Ipv6Addr, u8)>,
     /// The MTU.
     pub mtu: u32,
     /// The nftables table (family `ip`) that holds its rules and nothing else.
@@ -47,7 +49,13 @@ pub fn ensure_network(config: &BridgeConfig, policy: Policy) -> Result<(), NetEr
     let complete = || {
         bring_up(config)?;
         nat::enable_forwarding()?;
-        nat::run_nft(&rules(&config.nft_table, &config.name, subnet_of(config)?, policy, ""))?;
+        let mut script = rules(&config.nft_table, &config.name, subnet_of(config)?, policy, "");
+        if let Some((gateway, prefix)) = config.ipv6 {
+            nat::enable_forwarding_v6()?;
+            let subnet = Subnet6::new(gateway, prefix);
+            script += &rules_v6(&config.nft_table, &config.name, subnet, policy);
+        }
+        nat::run_nft(&script)?;
         nat::route_loopback(&config.name)
     };
     complete().inspect_err(|_| {
@@ -64,18 +72,23 @@ fn bring_up(config: &BridgeConfig) -> Result<(), NetError> {
     };
     let doing = format!("set up bridge {}", config.name);
     let mut requests = Vec::new();
-    let mut has_address = false;
+    let ipv6 = config.ipv6.map(|(address, prefix)| (IpAddr::from(address), prefix));
+    let mut missing: Vec<_> = std::iter::once((config.gateway.into(), config.prefix)).chain(ipv6).collect();
     for old in rtnl.addresses()?.into_iter().filter(|address| address.index == index) {
-        if (old.address, old.prefix) == (config.gateway, config.prefix) {
-            has_address = true;
+        let old = (IpAddr::from(old.address), old.prefix);
+        if missing.contains(&old) {
+            missing.retain(|address| *address != old);
         } else {
             // An earlier subnet of the same bridge.
-            let message = RouteNetlinkMessage::DelAddress(address_message(index, old.address, old.prefix));
+            let message = RouteNetlinkMessage::DelAddress(address_message(index, old.0, old.1));
             requests.push(Request::new(message, 0, doing.as_str()));
         }
     }
-    if !has_address {
-        let message = RouteNetlinkMessage::NewAddress(address_message(index, config.gateway, config.prefix));
+    if config.ipv6.is_some() {
+        switch_ipv6(&config.name, true);
+    }
+    for (address, prefix) in missing {
+        let message = RouteNetlinkMessage::NewAddress(address_message(index, address, prefix));
         requests.push(Request::new(message, NLM_F_CREATE | NLM_F_REPLACE, doing.as_str()));
     }
     let mut up = set_up(index);

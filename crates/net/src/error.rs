@@ -28,8 +28,8 @@ pub enum NetError {
     /// The guest has no network card, or several and none stands out.
     #[error("cannot tell the network card among the interfaces: {}", if .0.is_empty() { "there are none" } else { .0 })]
     NoSingleCard(String),
-    /// IPv4 forwarding could not be switched on; the bridge works but for outbound traffic.
-    #[error("cannot switch on IPv4 forwarding")]
+    /// Forwarding could not be switched on; the bridge works but for outbound traffic.
+    #[error("cannot switch on IP forwarding")]
     Forwarding(#[source] io::Error),
     /// `nft` cannot be started; the bridge works but for outbound traffic.
     #[error("cannot run nft, so containers have no outbound network")]
@@ -37,6 +37,12 @@ pub enum NetError {
     /// `nft` or the kernel refused the rules; the bridge works but for outbound traffic.
     #[error("nft refused the rules, so containers have no outbound network: {0}")]
     NftRefused(String),
+    /// The calling thread's network namespace could not be named.
+    #[error("cannot open the network namespace")]
+    Namespace(#[source] io::Error),
+    /// The kernel does not take the program that tells a VM's networks apart.
+    #[error("cannot join a VM to several networks")]
+    Program(#[source] io::Error),
     /// The TAP device for a VM could not be made.
     #[error("cannot create a TAP device")]
     Tap(#[source] io::Error),
@@ -58,6 +64,7 @@ impl NetError {
             Self::Forwarding(_) => Some("set net.ipv4.ip_forward to 1"),
             Self::NoFreeSubnet => Some("choose one with --bip"),
             Self::Tap(_) => Some("load the kernel module tun"),
+            Self::Program(_) => Some("it needs a kernel with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF"),
             _ => None,
         }
     }

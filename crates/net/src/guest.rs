@@ -1,75 +1,119 @@
-//! The network inside a utility VM, set up by its agent.
+//! The network inside a utility VM, set up by its agent. `eth0` is the VM's one card; further networks are VLANs on it,
+//! which the host's traffic control tells apart ([`crate::Wiring`]).
 
-use std::net::Ipv4Addr;
-
+use cofferdam_model::InterfaceConfig;
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage};
 
 use crate::NetError;
 use crate::address::parse_mac;
-use crate::link::{
-    CONTAINER_INTERFACE, address_and_route, address_message, loopback_request, up_request, without_ipv6,
+use crate::bridge::delete;
+use crate::inside::{
+    address_requests, default_route_requests, forget_default_route, identity_request, loopback_request,
+    no_address_requests, same_but_default, switch_ipv6, up_request,
 };
 use crate::netlink::{Link, Request, Rtnl};
 
-/// What the guest's card is to become.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuestNetwork {
-    /// `02:42:…`
-    pub mac: String,
-    /// The container's address.
-    pub address: Ipv4Addr,
-    /// The subnet's prefix length.
-    pub prefix: u8,
-    /// The default route's gateway.
-    pub gateway: Ipv4Addr,
-    /// The MTU.
-    pub mtu: u32,
-}
+/// The card's name.
+const CARD: &str = "eth0";
+/// Ethernet's MTU, which it has at first.
+const MTU: u32 = 1500;
 
-/// A card that is ready for its identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A VM's card and what is on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Card {
     index: u32,
+    /// Its own MTU, which is the most for what is on it.
+    mtu: u32,
+    now: Vec<InterfaceConfig>,
 }
 
-/// Makes the one network card `eth0` and brings it up, without any address, and loopback. It is what clones of a VM have
-/// behind them: bringing a card up is most of the work.
-pub fn prepare_card() -> Result<Card, NetError> {
-    let mut rtnl = Rtnl::open()?;
-    let card = single_card(&rtnl.links()?)?;
-    if card.name != CONTAINER_INTERFACE {
-        let mut name = LinkMessage::default();
-        name.header.index = card.index;
-        name.attributes = vec![LinkAttribute::IfName(CONTAINER_INTERFACE.to_owned())];
-        let message = RouteNetlinkMessage::SetLink(name);
-        rtnl.send(vec![Request::new(message, 0, format!("name interface {}", card.name))])?;
+impl Card {
+    /// Makes the one network card `eth0` and brings it up, without any address, and loopback. It is what clones of a VM
+    /// have behind them: bringing a card up is most of the work.
+    pub fn prepare() -> Result<Self, NetError> {
+        let mut rtnl = Rtnl::open()?;
+        let card = single_card(&rtnl.links()?)?;
+        if card.name != CARD {
+            let mut name = LinkMessage::default();
+            name.header.index = card.index;
+            name.attributes = vec![LinkAttribute::IfName(CARD.to_owned())];
+            let message = RouteNetlinkMessage::SetLink(name);
+            rtnl.send(vec![Request::new(message, 0, format!("name interface {}", card.name))])?;
+        }
+        switch_ipv6(CARD, false);
+        rtnl.send(vec![loopback_request(), up_request(card.index, CARD)])?;
+        Ok(Self { index: card.index, mtu: MTU, now: Vec::new() })
     }
-    without_ipv6();
-    rtnl.send(vec![loopback_request(), up_request(card.index)])?;
-    Ok(Card { index: card.index })
+
+    /// Makes `wanted` what is there. After an error some of it may be: another call can still reach any state.
+    pub fn set(&mut self, wanted: &[InterfaceConfig]) -> Result<(), NetError> {
+        let mut rtnl = Rtnl::open()?;
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.now)
+            .into_iter()
+            .partition(|old| wanted.iter().any(|new| same_but_default(old, new)));
+        self.now = stay;
+        for old in &go {
+            match old.vlan() {
+                Some(_) => delete(&mut rtnl, &old.name)?,
+                // The card stays, for the VLANs.
+                None => {
+                    rtnl.send(no_address_requests(self.index, old))?;
+                    switch_ipv6(CARD, false);
+                }
+            }
+        }
+        let is_new = |new: &&InterfaceConfig| !self.now.iter().any(|old| same_but_default(old, new));
+        let (vlans, card): (Vec<_>, Vec<_>) = wanted.iter().partition(|new| new.vlan().is_some());
+        // First the card: what is on it cannot have a larger MTU.
+        for new in card.into_iter().filter(is_new) {
+            if new.ipv6.is_some() {
+                switch_ipv6(CARD, true);
+            }
+            // A virtio card takes another MAC address while it is up.
+            let mut requests = vec![identity_request(self.index, new)?];
+            requests.extend(address_requests(self.index, new));
+            rtnl.send(requests)?;
+            self.mtu = new.mtu;
+        }
+        for new in vlans.into_iter().filter(is_new) {
+            rtnl.send(vec![vlan_request(self.index, self.mtu, new)?])?;
+            let index = rtnl.index_of(&new.name)?;
+            switch_ipv6(&new.name, new.ipv6.is_some());
+            let mut requests = vec![up_request(index, &new.name)];
+            requests.extend(address_requests(index, new));
+            rtnl.send(requests)?;
+        }
+        for old in self.now.iter().filter(|old| old.is_default) {
+            if !wanted.iter().any(|new| new.name == old.name && new.is_default) {
+                let index = rtnl.index_of(&old.name)?;
+                forget_default_route(&mut rtnl, index, old)?;
+            }
+        }
+        self.now = wanted.to_vec();
+        if let Some(new) = wanted.iter().find(|new| new.is_default) {
+            let index = if new.vlan().is_some() { rtnl.index_of(&new.name)? } else { self.index };
+            rtnl.send(default_route_requests(index, new))?;
+        }
+        Ok(())
+    }
 }
 
-/// Gives the card its MAC address, MTU, address and default route. A virtio card takes another MAC address while it is
-/// up.
-pub fn identify_card(card: Card, network: &GuestNetwork) -> Result<(), NetError> {
-    let mut identity = LinkMessage::default();
-    identity.header.index = card.index;
-    identity.attributes =
-        vec![LinkAttribute::Address(parse_mac(&network.mac)?.to_vec()), LinkAttribute::Mtu(network.mtu)];
-    let message = RouteNetlinkMessage::SetLink(identity);
-    let mut requests =
-        vec![Request::new(message, 0, format!("give interface {CONTAINER_INTERFACE} its MAC"))];
-    requests.extend(address_and_route(card.index, network.address, network.prefix, network.gateway));
-    Rtnl::open()?.send(requests)
-}
-
-/// Takes the address away again, and with it the routes.
-pub fn unidentify_card(card: Card, network: &GuestNetwork) -> Result<(), NetError> {
-    let address = address_message(card.index, network.address, network.prefix);
-    let message = RouteNetlinkMessage::DelAddress(address);
-    let what = format!("take the address of interface {CONTAINER_INTERFACE} away");
-    Rtnl::open()?.send(vec![Request::new(message, 0, what)])
+fn vlan_request(card: u32, most: u32, config: &InterfaceConfig) -> Result<Request, NetError> {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(config.name.clone()),
+        LinkAttribute::Address(parse_mac(&config.mac)?.to_vec()),
+        LinkAttribute::Mtu(config.mtu.min(most)),
+        LinkAttribute::Link(card),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vlan),
+            LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(config.vlan().unwrap_or_default())])),
+        ]),
+    ];
+    let doing = format!("create interface {}", config.name);
+    Ok(Request::new(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL, doing))
 }
 
 /// The only Ethernet interface, or the only one among several that is a card and not made by software.

@@ -18,16 +18,27 @@ use crate::user_network::{Policy, rules};
 use crate::{NetError, Published, Subnet};
 
 const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+const FORWARDING_V6: &str = "/proc/sys/net/ipv6/conf/all/forwarding";
 
 /// Where the program is when it is not on the path of a daemon that was started by hand.
 const PROGRAMS: [&str; 2] = ["nft", "/usr/sbin/nft"];
 
 pub(crate) fn enable_forwarding() -> Result<(), NetError> {
-    let switched = std::fs::read_to_string(FORWARDING).map_err(NetError::Forwarding)?;
+    switch_on(FORWARDING)
+}
+
+/// Only networks with IPv6 need it: the host's own interfaces then take no addresses from routers any more, unless their
+/// `accept_ra` is 2 (kernel: `ip-sysctl`).
+pub(crate) fn enable_forwarding_v6() -> Result<(), NetError> {
+    switch_on(FORWARDING_V6)
+}
+
+fn switch_on(path: &str) -> Result<(), NetError> {
+    let switched = std::fs::read_to_string(path).map_err(NetError::Forwarding)?;
     if switched.trim() == "1" {
         return Ok(());
     }
-    std::fs::write(FORWARDING, "1").map_err(NetError::Forwarding)
+    std::fs::write(path, "1").map_err(NetError::Forwarding)
 }
 
 /// Lets packets with the host's loopback address out by this bridge, after the rules are there that keep others in.
@@ -47,9 +58,14 @@ pub(crate) fn install(
     run_nft(&(rules + &elements(table, published, &["add"])))
 }
 
-/// Removes the table. Without `nft` there is none of ours.
+/// Removes the table, of both families. Without `nft` there is none of ours.
 pub(crate) fn remove(table: &str) -> Result<(), NetError> {
-    match run_nft(&format!("add table ip {table}\ndelete table ip {table}\n")) {
+    let mut script = format!("add table ip {table}\ndelete table ip {table}\n");
+    // A kernel without IPv6 knows no such family.
+    if std::path::Path::new(FORWARDING_V6).exists() {
+        script += &format!("add table ip6 {table}\ndelete table ip6 {table}\n");
+    }
+    match run_nft(&script) {
         Err(NetError::NoNft(_)) => Ok(()),
         result => result,
     }

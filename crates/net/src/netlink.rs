@@ -78,6 +78,9 @@ impl Rtnl {
 
     /// Sends all requests at once. The kernel tries each of them; the first that failed is the error.
     pub(crate) fn send(&mut self, requests: Vec<Request>) -> Result<(), NetError> {
+        if requests.is_empty() {
+            return Ok(());
+        }
         let first = self.sequence + 1;
         let mut bytes = Vec::new();
         let mut doing = Vec::new();

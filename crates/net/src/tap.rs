@@ -1,40 +1,110 @@
-//! A VM's link: a TAP device beside `eth0` in the container's network namespace, joined to it by traffic control.
+//! A VM's links: a TAP device beside the container's interfaces in its network namespace, joined to them by traffic
+//! control.
 //!
-//! The guest takes over `eth0`'s MAC and IP address, so at both levels the bridge sees the same container. Frames
+//! The guest takes over the interfaces' MAC and IP addresses, so at both levels a bridge sees the same container. Frames
 //! carry a virtio-net header, so unfinished checksums and large segments pass to the guest's driver as they are.
 
 use std::os::fd::OwnedFd;
 
-use cofferdam_model::BridgeNetwork;
+use cofferdam_model::Interface;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
 
 use crate::NetError;
-use crate::link::{CONTAINER_INTERFACE, loopback_request, set_up, up_request};
+use crate::inside::set_up;
 use crate::netlink::{Request, Rtnl};
-use crate::redirect::redirect;
+use crate::traffic::{classify, ingress, redirect};
 
 const TAP: &str = "tap0";
 
-/// Makes the TAP device in the network namespace of the calling thread, joins it to `eth0` and returns its queue,
-/// which is QEMU's `-netdev tap,fd=…`. [`crate::HostLink::connect`] came before. The device lasts as long as the
-/// descriptor is open somewhere.
-pub fn tap_for_vm(network: &BridgeNetwork) -> Result<OwnedFd, NetError> {
-    silence_ipv6();
-    let tap = cofferdam_sys::tap::open(TAP).map_err(NetError::Tap)?;
-    let mut rtnl = Rtnl::open()?;
-    let (outer, inner) = (rtnl.index_of(CONTAINER_INTERFACE)?, rtnl.index_of(TAP)?);
-    let mut up = set_up(inner);
-    up.attributes.push(LinkAttribute::Mtu(network.mtu));
-    let mut requests = vec![
-        loopback_request(),
-        up_request(outer),
-        Request::new(RouteNetlinkMessage::SetLink(up), 0, format!("bring up interface {TAP}")),
-    ];
-    requests.extend(redirect(outer, inner));
-    requests.extend(redirect(inner, outer));
-    rtnl.send(requests)?;
-    Ok(tap)
+/// Room for the largest frame of any network; what the guest sends is bounded by its own interfaces' MTUs.
+const MTU: u32 = 65521;
+
+/// The TAP device of a VM.
+pub(crate) struct Tap {
+    /// Names of interfaces whose frames go to it.
+    joined: Vec<String>,
+    /// Whether its own frames go somewhere, and by a program.
+    out: Option<Way>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// All to `eth0`, as for nearly every container.
+    Plain,
+    /// By their VLANs.
+    Sorted,
+}
+
+impl Tap {
+    /// Makes the device in the network namespace of the calling thread, with its queue.
+    pub(crate) fn open() -> Result<(Self, OwnedFd), NetError> {
+        silence_ipv6();
+        let queue = cofferdam_sys::tap::open(TAP).map_err(NetError::Tap)?;
+        Ok((Self { joined: Vec::new(), out: None }, queue))
+    }
+
+    /// An interface of this name is gone.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.joined.retain(|joined| joined != name);
+    }
+
+    /// Joins it to these interfaces, which are up, and to no other.
+    pub(crate) fn join(&mut self, rtnl: &mut Rtnl, interfaces: &[Interface]) -> Result<(), NetError> {
+        let tap = rtnl.index_of(TAP)?;
+        let mut requests = Vec::new();
+        if self.out.is_none() {
+            let mut up = set_up(tap);
+            up.attributes.push(LinkAttribute::Mtu(MTU));
+            requests.push(Request::new(
+                RouteNetlinkMessage::SetLink(up),
+                0,
+                format!("bring up interface {TAP}"),
+            ));
+            requests.push(ingress(tap));
+        }
+        // Programs must live until the kernel has taken them.
+        let mut programs = Vec::new();
+        let (mut untagged, mut vlans) = (None, Vec::new());
+        for interface in interfaces {
+            let name = &interface.config.name;
+            let index = rtnl.index_of(name)?;
+            let is_new = !self.joined.contains(name);
+            match interface.config.vlan() {
+                None => {
+                    untagged = Some(index);
+                    if is_new {
+                        requests.extend([ingress(index), redirect(index, tap)]);
+                    }
+                }
+                Some(vlan) => {
+                    vlans.push((vlan, index));
+                    if is_new {
+                        let program =
+                            cofferdam_sys::vlan_filter::tag(vlan, tap).map_err(NetError::Program)?;
+                        requests.extend([ingress(index), classify(index, &program)]);
+                        programs.push(program);
+                    }
+                }
+            }
+        }
+        match untagged {
+            Some(card) if vlans.is_empty() && self.out.is_none() => {
+                requests.push(redirect(tap, card));
+                self.out = Some(Way::Plain);
+            }
+            _ => {
+                let program =
+                    cofferdam_sys::vlan_filter::sort(untagged, &vlans).map_err(NetError::Program)?;
+                requests.push(classify(tap, &program));
+                programs.push(program);
+                self.out = Some(Way::Sorted);
+            }
+        }
+        rtnl.send(requests)?;
+        self.joined = interfaces.iter().map(|interface| interface.config.name.clone()).collect();
+        Ok(())
+    }
 }
 
 /// Makes the TAP device of a VM without a network: every VM has the same devices, and this one leads nowhere.

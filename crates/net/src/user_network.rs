@@ -1,7 +1,7 @@
 //! The rules of a network: the default one's, and those of users. Each has a table of its own, so that one more or less
 //! changes no other.
 
-use crate::Subnet;
+use crate::{Subnet, Subnet6};
 
 /// What may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,33 +23,8 @@ impl Policy {
 /// The table as a whole, with `more` in it, to be put in place of the former one in one transaction: adding the table first
 /// makes deleting it succeed in any case. What the chains are for is said in [`crate::nat`].
 pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy, more: &str) -> String {
-    let outbound = if policy.masquerade && !policy.internal {
-        format!("\t\tip saddr {subnet} oifname != \"{bridge}\" masquerade\n")
-    } else {
-        String::new()
-    };
-    let within = if policy.between_containers {
-        format!("\t\tiifname \"{bridge}\" oifname \"{bridge}\" accept\n")
-    } else {
-        format!(
-            "\t\tiifname \"{bridge}\" oifname \"{bridge}\" ct state established,related accept\n\
-             \t\tiifname \"{bridge}\" oifname \"{bridge}\" ct status dnat accept\n\
-             \t\tiifname \"{bridge}\" oifname \"{bridge}\" drop\n"
-        )
-    };
-    let beyond = if policy.internal {
-        format!(
-            "\t\tiifname \"{bridge}\" reject with icmp type admin-prohibited\n\
-             \t\toifname \"{bridge}\" drop\n"
-        )
-    } else {
-        format!(
-            "\t\tiifname \"{bridge}\" accept\n\
-             \t\toifname \"{bridge}\" ct state established,related accept\n\
-             \t\toifname \"{bridge}\" ct status dnat accept\n\
-             \t\toifname \"{bridge}\" drop\n"
-        )
-    };
+    let outbound = outbound("ip", &subnet.to_string(), bridge, policy);
+    let forward = forward("icmp", bridge, policy);
     format!(
         "add table ip {table}\n\
          delete table ip {table}\n\
@@ -68,11 +43,66 @@ pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy, m
          \tchain forward {{\n\
          \t\ttype filter hook forward priority filter; policy accept;\n\
          \t\tiifname \"{bridge}\" ip saddr != {subnet} drop\n\
-         {within}\
-         {beyond}\
+         {forward}\
          \t}}\n\
          }}\n"
     )
+}
+
+/// The same for the network's IPv6, in a table of the other family. No port is published there.
+pub(crate) fn rules_v6(table: &str, bridge: &str, subnet: Subnet6, policy: Policy) -> String {
+    let outbound = outbound("ip6", &subnet.to_string(), bridge, policy);
+    let forward = forward("icmpv6", bridge, policy);
+    format!(
+        "add table ip6 {table}\n\
+         delete table ip6 {table}\n\
+         table ip6 {table} {{\n\
+         \tchain postrouting {{\n\
+         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
+         {outbound}\
+         \t}}\n\
+         \tchain forward {{\n\
+         \t\ttype filter hook forward priority filter; policy accept;\n\
+         \t\tiifname \"{bridge}\" ip6 saddr != {subnet} drop\n\
+         {forward}\
+         \t}}\n\
+         }}\n"
+    )
+}
+
+fn outbound(family: &str, subnet: &str, bridge: &str, policy: Policy) -> String {
+    if policy.masquerade && !policy.internal {
+        format!("\t\t{family} saddr {subnet} oifname != \"{bridge}\" masquerade\n")
+    } else {
+        String::new()
+    }
+}
+
+/// What passes within the network, and between it and what is beyond.
+fn forward(icmp: &str, bridge: &str, policy: Policy) -> String {
+    let within = if policy.between_containers {
+        format!("\t\tiifname \"{bridge}\" oifname \"{bridge}\" accept\n")
+    } else {
+        format!(
+            "\t\tiifname \"{bridge}\" oifname \"{bridge}\" ct state established,related accept\n\
+             \t\tiifname \"{bridge}\" oifname \"{bridge}\" ct status dnat accept\n\
+             \t\tiifname \"{bridge}\" oifname \"{bridge}\" drop\n"
+        )
+    };
+    let beyond = if policy.internal {
+        format!(
+            "\t\tiifname \"{bridge}\" reject with {icmp} type admin-prohibited\n\
+             \t\toifname \"{bridge}\" drop\n"
+        )
+    } else {
+        format!(
+            "\t\tiifname \"{bridge}\" accept\n\
+             \t\toifname \"{bridge}\" ct state established,related accept\n\
+             \t\toifname \"{bridge}\" ct status dnat accept\n\
+             \t\toifname \"{bridge}\" drop\n"
+        )
+    };
+    within + &beyond
 }
 
 #[cfg(test)]
@@ -91,7 +121,7 @@ mod tests {
         assert!(open.contains("oifname \"b\" ct status dnat accept\n\t\toifname \"b\" drop"));
         let closed = text(true, false);
         assert!(!closed.contains("oifname != \"b\" masquerade"));
-        assert!(closed.contains("reject with icmp type admin-prohibited"));
+        assert!(closed.contains("reject"));
         assert!(closed.contains("iifname \"b\" oifname \"b\" drop"));
     }
 }

@@ -27,13 +27,13 @@ pub mod window;
 
 pub use frame::{Decoder, Frame, ProtocolError};
 pub use message::{
-    Adopt, CreateContainer, EndedBy, Event, ExecProcess, GuestFile, GuestNetwork, Hello, Message, Prepare,
-    Request, Response, StreamIds,
+    Adopt, CreateContainer, EndedBy, Event, ExecProcess, GuestFile, Hello, Message, Prepare, Request,
+    Response, Rewire, StreamIds,
 };
 pub use window::{CHUNK, Receiver, WINDOW};
 
 /// The protocol's version.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// The name of the virtio-serial port that carries the protocol.
 pub const AGENT_PORT: &str = "cofferdam.agent";

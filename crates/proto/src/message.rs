@@ -1,6 +1,6 @@
 //! Control messages, in JSON.
 
-use cofferdam_model::{ProcessInfo, Resources, Usage, WindowSize};
+use cofferdam_model::{ChangedFile, InterfaceConfig, ProcessInfo, Resources, Usage, WindowSize};
 use serde::{Deserialize, Serialize};
 
 use crate::{Frame, ProtocolError};
@@ -107,6 +107,8 @@ pub enum Request {
     Processes,
     /// Count what the container uses.
     Usage,
+    /// Have these interfaces and no others.
+    Rewire(Rewire),
     /// Forget an ended exec.
     Forget {
         /// Which.
@@ -124,21 +126,6 @@ pub struct Adopt {
     pub clock_nanos: i64,
     /// Fresh random bytes in hexadecimal.
     pub seed: String,
-}
-
-/// The network interface's configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuestNetwork {
-    /// Its MAC address.
-    pub mac: String,
-    /// Its address.
-    pub address: std::net::Ipv4Addr,
-    /// The subnet's prefix length.
-    pub prefix: u8,
-    /// The default route.
-    pub gateway: std::net::Ipv4Addr,
-    /// The MTU.
-    pub mtu: u32,
 }
 
 /// A container to prepare: all of it that is not its own alone.
@@ -164,8 +151,8 @@ pub struct Prepare {
 pub struct CreateContainer {
     /// The hostname.
     pub hostname: String,
-    /// The network card's identity, if the container was prepared with one.
-    pub network: Option<GuestNetwork>,
+    /// Its interfaces: none unless the container was prepared with the card.
+    pub interfaces: Vec<InterfaceConfig>,
     /// The program and its arguments.
     pub args: Vec<String>,
     /// Its environment, `NAME=value` each.
@@ -176,6 +163,15 @@ pub struct CreateContainer {
     pub files: Vec<GuestFile>,
     /// What it may use.
     pub limits: Resources,
+}
+
+/// What a container's interfaces are from now on, and the files that name them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewire {
+    /// All of them.
+    pub interfaces: Vec<InterfaceConfig>,
+    /// Small files that change, unless the container has changed them.
+    pub files: Vec<ChangedFile>,
 }
 
 /// A further process.
@@ -265,6 +261,7 @@ impl Message {
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_model::Ipv6Config;
     use cofferdam_model::resources::{Memory, Pids};
 
     use super::*;
@@ -276,12 +273,19 @@ mod tests {
         let streams = StreamIds { stdin: Some(1), stdout: Some(2), stderr: None };
         let request = |request| Message::Request { id: 7, request };
         let response = |response| Message::Response { id: 7, response };
-        let network = GuestNetwork {
+        let interface = InterfaceConfig {
+            name: "eth0".into(),
             mac: "02:42:ac:11:00:02".into(),
             address: [172, 17, 0, 2].into(),
             prefix: 16,
-            gateway: [172, 17, 0, 1].into(),
+            gateway: Some([172, 17, 0, 1].into()),
+            ipv6: Some(Ipv6Config {
+                address: "fd00::2".parse().unwrap(),
+                prefix: 64,
+                gateway: Some("fd00::1".parse().unwrap()),
+            }),
             mtu: 1500,
+            is_default: true,
         };
         let messages = [
             Message::Hello(Hello { version: crate::VERSION, kernel: "6.12".into() }),
@@ -296,7 +300,7 @@ mod tests {
             }))),
             request(Request::Create(Box::new(CreateContainer {
                 hostname: "h".into(),
-                network: Some(network),
+                interfaces: vec![interface.clone()],
                 args: vec!["sh".into()],
                 env: vec!["A=b".into()],
                 streams,
@@ -322,6 +326,10 @@ mod tests {
             }))),
             request(Request::Processes),
             request(Request::Usage),
+            request(Request::Rewire(Rewire {
+                interfaces: vec![interface],
+                files: vec![ChangedFile { name: "hosts".into(), before: "b".into(), text: "t".into() }],
+            })),
             request(Request::Forget { exec_id: "e".into() }),
             request(Request::Shutdown),
             response(Response::Done),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cofferdam_model::{ProcessInfo, Resources, TaskInfo, TaskUsage, WindowSize};
+use cofferdam_model::{
+    ChangedFile, InterfaceConfig, ProcessInfo, Resources, TaskInfo, TaskUsage, WindowSize,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Error;
@@ -93,6 +95,8 @@ pub trait Task: Send + Sync {
     async fn usage(&self) -> Result<TaskUsage, Error>;
     /// Waits until memory has run out more often than `seen`; how often it has. An error when the container has ended.
     async fn oom(&self, seen: u64) -> Result<u64, Error>;
+    /// Tells whoever has interfaces of its own, a guest, what they are now, and the files that name them.
+    async fn rewire(&self, interfaces: Vec<InterfaceConfig>, files: Vec<ChangedFile>) -> Result<(), Error>;
     /// Waits until the process has ended; answers at once when it has.
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error>;
     /// Forgets an ended exec.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use cofferdam_hypervisor::template::Templates;
 use cofferdam_model::{
-    BridgeNetwork, ContainerId, Isolation as Level, LogSpec, NetworkSpec, RootfsSpec, ShimSpec,
-    TemplateRecord, TemplateSource, VmSpec, VmStart, WindowSize,
+    ContainerId, Interface, InterfaceConfig, Isolation as Level, Link, LogSpec, NetworkSpec, RootfsSpec,
+    ShimSpec, TemplateRecord, TemplateSource, VmSpec, VmStart, WindowSize,
 };
 use cofferdam_runtime::process::reaper::Reaper;
 use cofferdam_runtime::vm::VmIsolation;
@@ -510,16 +510,18 @@ fn tap() -> OwnedFd {
 }
 
 async fn the_card_is_connected(host: &Host) {
-    let network = NetworkSpec::Bridge(BridgeNetwork {
-        bridge: "none".into(),
-        host_interface: "none".into(),
+    let config = InterfaceConfig {
+        name: "eth0".into(),
         mac: "02:42:0a:09:08:02".into(),
         address: [10, 9, 8, 2].into(),
         prefix: 24,
-        gateway: [10, 9, 8, 1].into(),
+        gateway: Some([10, 9, 8, 1].into()),
+        ipv6: None,
         mtu: 1400,
-        isolated: false,
-    });
+        is_default: true,
+    };
+    let link = Link::Bridge { bridge: "none".into(), host_interface: "none".into(), isolated: false };
+    let network = NetworkSpec::Own { interfaces: vec![Interface { link, config }] };
     let script = "ip addr show eth0; ip route; ping -c 2 -W 5 10.9.8.1";
     let asked = spec(&["sh", "-c", script], false, &[]);
     let (task, mut process) = host

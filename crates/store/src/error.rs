@@ -39,7 +39,7 @@ pub enum StoreError {
     #[error("Address already in use: container {holder} has {address}")]
     AddressInUse {
         /// The address.
-        address: std::net::Ipv4Addr,
+        address: std::net::IpAddr,
         /// The ID of the container that has it.
         holder: String,
     },

@@ -26,7 +26,7 @@ use rusqlite::{Connection, OpenFlags};
 
 pub use containers::{ContainerRow, NewContainer};
 pub use error::StoreError;
-pub use leases::{AddressPool, Leases, UidPool, Wanted};
+pub use leases::{Address, AddressPool, AddressPool6, Leases, UidPool, Wanted, WantedAddress};
 pub use networks::NetworkRow;
 
 /// The open database. One connection behind a lock: every call is a few dozen microseconds of work on a local file.

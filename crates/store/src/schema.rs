@@ -41,6 +41,15 @@ const MIGRATIONS: &[&str] = &[
         spec    TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE address6_lease (
+        network   TEXT NOT NULL,
+        address   TEXT NOT NULL,
+        container TEXT NOT NULL REFERENCES container (id) ON DELETE CASCADE,
+        PRIMARY KEY (network, address),
+        UNIQUE (container, network)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Brings the database to the newest version.

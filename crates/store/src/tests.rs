@@ -29,9 +29,51 @@ fn address(
     pool: &AddressPool,
     preferred: Option<Ipv4Addr>,
 ) -> Result<u8, StoreError> {
-    let wanted = Wanted { address: Some(pool), preferred, ..Wanted::default() };
+    let addresses = [WantedAddress { preferred, ..wanted(pool) }];
+    let wanted = Wanted { addresses: &addresses, uid: None };
     let leases = store.begin_start(id, wanted, |_| "\"starting\"".to_owned())?;
-    Ok(leases.address.unwrap().octets()[3])
+    Ok(leases.addresses[0].v4.octets()[3])
+}
+
+fn wanted(pool: &AddressPool) -> WantedAddress {
+    WantedAddress { pool: pool.clone(), preferred: None, fixed: None, pool6: None, fixed6: None }
+}
+
+/// While it runs a container joins networks and leaves them; each has its own addresses, of both families.
+#[test]
+fn a_container_has_addresses_in_several_networks() {
+    let store = Store::in_memory().unwrap();
+    let row = |id: &str| NetworkRow { id: id.into(), name: id.into(), created: 1, spec: "{}".into() };
+    store.insert_network(&row("n1")).unwrap();
+    store.insert_network(&row("n2")).unwrap();
+    let pool6 = AddressPool6 {
+        network: "fd00::".parse().unwrap(),
+        last: "fd00::ffff".parse().unwrap(),
+        excluded: vec!["fd00::1".parse().unwrap()],
+    };
+    let of = |network: &str, pool6: Option<&AddressPool6>, fixed6: Option<&str>| {
+        let first = Ipv4Addr::new(172, 30, 0, 1);
+        let excluded = vec![first];
+        let pool = AddressPool { network: network.into(), on_record: true, first, excluded, ..pool(9) };
+        let fixed6 = fixed6.map(|address| address.parse().unwrap());
+        WantedAddress { pool6: pool6.cloned(), fixed6, ..wanted(&pool) }
+    };
+    let (a, b) = (add(&store, "a").unwrap(), add(&store, "b").unwrap());
+    let both = [of("n1", None, None), of("n2", Some(&pool6), None)];
+    let leases = store.begin_start(&a, Wanted { addresses: &both, uid: None }, |_| "{}".into()).unwrap();
+    assert_eq!(leases.addresses[0].v6, None);
+    assert_eq!(leases.addresses[1].v6.unwrap().to_string(), "fd00::2");
+
+    let taken = of("n2", Some(&pool6), Some("fd00::2"));
+    assert!(matches!(store.join_network(&b, &taken, |_| "{}".into()), Err(StoreError::AddressInUse { .. })));
+    let next = store.join_network(&b, &of("n2", Some(&pool6), None), |_| "{}".into()).unwrap();
+    assert_eq!((next.v4.octets()[3], next.v6.unwrap().to_string().as_str()), (3, "fd00::3"));
+    // Once more is no more.
+    store.join_network(&b, &of("n2", Some(&pool6), None), |_| "{}".into()).unwrap();
+    store.leave_network(&b, "n2", "{}").unwrap();
+    store.leave_network(&a, "n2", "{}").unwrap();
+    store.remove_network("n2").unwrap();
+    assert!(matches!(store.remove_network("n1"), Err(StoreError::NetworkInUse(_))));
 }
 
 #[test]
@@ -133,11 +175,11 @@ fn a_network_goes_when_nobody_has_an_address_in_it() {
     assert_eq!(address(&store, &ids[1], &pool, Some(Ipv4Addr::new(172, 30, 0, 4))).unwrap(), 5);
     let fixed = |id, last| {
         let fixed = Some(Ipv4Addr::new(172, 30, 0, last));
-        let wanted = Wanted { address: Some(&pool), fixed, ..Wanted::default() };
-        store.begin_start(id, wanted, |_| "{}".to_owned())
+        let addresses = [WantedAddress { fixed, ..wanted(&pool) }];
+        store.begin_start(id, Wanted { addresses: &addresses, uid: None }, |_| "{}".to_owned())
     };
     assert!(matches!(fixed(&ids[2], 3), Err(StoreError::AddressInUse { .. })));
-    assert_eq!(fixed(&ids[2], 77).unwrap().address, Some(Ipv4Addr::new(172, 30, 0, 77)));
+    assert_eq!(fixed(&ids[2], 77).unwrap().addresses[0].v4, Ipv4Addr::new(172, 30, 0, 77));
 
     let Err(StoreError::NetworkInUse(holders)) = store.remove_network("n1") else { panic!("removed") };
     assert_eq!(holders.len(), 3);

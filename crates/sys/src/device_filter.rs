@@ -9,7 +9,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
+
+use crate::bpf::{
+    self, AND, EXIT, Instruction, JUMP, JUMP_IF_ANY_SET, JUMP_IF_NOT_EQUAL, MOVE, SHIFT_RIGHT, move_register,
+    with_immediate,
+};
 
 /// What kind of devices a rule speaks of (OCI `type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,42 +71,6 @@ impl Access {
     }
 }
 
-/// One BPF instruction (`struct bpf_insn`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Instruction {
-    code: u8,
-    destination: u8,
-    source: u8,
-    offset: i16,
-    immediate: i32,
-}
-
-impl Instruction {
-    fn encode(self) -> [u8; 8] {
-        let mut bytes = [0; 8];
-        bytes[0] = self.code;
-        bytes[1] = if cfg!(target_endian = "big") {
-            self.destination << 4 | self.source
-        } else {
-            self.source << 4 | self.destination
-        };
-        bytes[2..4].copy_from_slice(&self.offset.to_ne_bytes());
-        bytes[4..].copy_from_slice(&self.immediate.to_ne_bytes());
-        bytes
-    }
-}
-
-// Classes, sizes and operations of the instruction set (linux/bpf_common.h and linux/bpf.h).
-const LOAD_WORD: u8 = 0x61; // BPF_LDX | BPF_MEM | BPF_W
-const MOVE_REGISTER: u8 = 0xbf; // BPF_ALU64 | BPF_MOV | BPF_X
-const MOVE: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
-const AND: u8 = 0x57; // BPF_ALU64 | BPF_AND | BPF_K
-const SHIFT_RIGHT: u8 = 0x77; // BPF_ALU64 | BPF_RSH | BPF_K
-const JUMP: u8 = 0x05; // BPF_JMP | BPF_JA
-const JUMP_IF_NOT_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
-const JUMP_IF_ANY_SET: u8 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
-const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
-
 // Registers: r1 points to the context `{ access_type, major, minor }`.
 const ANSWER: u8 = 0;
 const CONTEXT: u8 = 1;
@@ -110,12 +79,8 @@ const WANTED: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
 
-fn with_immediate(code: u8, destination: u8, offset: i16, immediate: i32) -> Instruction {
-    Instruction { code, destination, source: 0, offset, immediate }
-}
-
 fn load(destination: u8, offset: i16) -> Instruction {
-    Instruction { code: LOAD_WORD, destination, source: CONTEXT, offset, immediate: 0 }
+    bpf::load_word(destination, CONTEXT, offset)
 }
 
 fn answer(yes: bool) -> [Instruction; 2] {
@@ -125,7 +90,7 @@ fn answer(yes: bool) -> [Instruction; 2] {
 fn program(rules: &[DeviceRule]) -> Vec<Instruction> {
     let mut program = vec![
         load(KIND, 0),
-        Instruction { code: MOVE_REGISTER, destination: WANTED, source: KIND, offset: 0, immediate: 0 },
+        move_register(WANTED, KIND),
         // The kind is in the lower half, the access in the upper.
         with_immediate(AND, KIND, 0, 0xffff),
         with_immediate(SHIFT_RIGHT, WANTED, 0, 16),
@@ -168,25 +133,10 @@ fn encode_rule(rule: &DeviceRule) -> Vec<Instruction> {
     instructions
 }
 
-const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_ATTACH: libc::c_long = 8;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
-
-/// The fields of `union bpf_attr` that loading uses; a shorter one than the kernel's is allowed.
-#[repr(C)]
-struct LoadAttributes {
-    program_type: u32,
-    instruction_count: u32,
-    instructions: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log: u64,
-    kernel_version: u32,
-    flags: u32,
-}
 
 #[repr(C)]
 struct AttachAttributes {
@@ -199,8 +149,7 @@ struct AttachAttributes {
 /// Attaches the rules to the cgroup v2 directory `cgroup`. The program lives as long as the group; where a program
 /// is attached already, to the group or above it, both must allow.
 pub fn attach(cgroup: &File, rules: &[DeviceRule]) -> io::Result<()> {
-    let code: Vec<u8> = program(rules).into_iter().flat_map(Instruction::encode).collect();
-    let loaded = load_program(&code)?;
+    let loaded = bpf::load_program(BPF_PROG_TYPE_CGROUP_DEVICE, &program(rules))?;
     let attributes = AttachAttributes {
         target: cgroup.as_raw_fd(),
         program: loaded.as_raw_fd(),
@@ -212,46 +161,6 @@ pub fn attach(cgroup: &File, rules: &[DeviceRule]) -> io::Result<()> {
         libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachAttributes>())
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-fn load_program(code: &[u8]) -> io::Result<OwnedFd> {
-    let license = c"Apache-2.0";
-    let count = u32::try_from(code.len() / 8).map_err(io::Error::other)?;
-    let mut log = vec![0u8; 16 * 1024];
-    let attributes = LoadAttributes {
-        program_type: BPF_PROG_TYPE_CGROUP_DEVICE,
-        instruction_count: count,
-        instructions: address(code.as_ptr()),
-        license: address(license.as_ptr()),
-        log_level: 1,
-        log_size: u32::try_from(log.len()).map_err(io::Error::other)?,
-        log: address(log.as_mut_ptr()),
-        kernel_version: 0,
-        flags: 0,
-    };
-    // SAFETY: the attributes are a prefix of `union bpf_attr`, of the size given; code, license and log outlive the
-    // call and have the lengths that they state.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<LoadAttributes>())
-    };
-    match i32::try_from(result) {
-        // SAFETY: the call returned a new descriptor, which nobody else owns.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => {
-            let error = io::Error::last_os_error();
-            let said = String::from_utf8_lossy(&log);
-            let said = said.trim_end_matches('\0').trim();
-            if said.is_empty() {
-                Err(error)
-            } else {
-                Err(io::Error::new(error.kind(), format!("{error}: {said}")))
-            }
-        }
-    }
-}
-
-fn address<T>(pointer: *const T) -> u64 {
-    u64::try_from(pointer.addr()).unwrap_or_default()
 }
 
 #[cfg(test)]

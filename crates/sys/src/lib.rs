@@ -8,6 +8,7 @@
 //! | [`unix`] | Unix sockets named by directory and file, file descriptors passed over them or inherited |
 //! | [`cgroup`] | control groups v1 and v2: limits, PIDs, freezing, killing, OOM count, removal |
 //! | [`device_filter`] | cgroup v2 device rules as a BPF program |
+//! | [`vlan_filter`] | traffic control by VLAN as BPF programs |
 //! | [`namespace`] | unsharing, joining and naming namespaces |
 //! | [`mount`] | mount propagation and the overlay of a container |
 //! | [`overlay_view`] | a read-only merged view of layers for one child process |
@@ -25,6 +26,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bpf;
 pub mod cgroup;
 pub mod device_filter;
 pub mod disk;
@@ -41,3 +43,4 @@ pub mod trace;
 pub mod tracee;
 pub mod unix;
 pub mod userdb;
+pub mod vlan_filter;

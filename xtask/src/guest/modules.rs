@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::project::run;
 
-/// Lists of modules: loaded at each boot, and when a container has bind mounts. ext4 asks for a checksum module by
-/// alias, which the kernel cannot resolve without modprobe: it comes first.
-const LISTS: [(&str, &[&str]); 2] = [
+/// Lists of modules: loaded at each boot, when a container has bind mounts, and when it is in several networks. ext4 asks
+/// for a checksum module by alias, which the kernel cannot resolve without modprobe: it comes first.
+const LISTS: [(&str, &[&str]); 3] = [
     ("boot", &["crc32c_generic", "virtio_blk", "virtio_net", "virtio_balloon", "erofs", "ext4", "overlay"]),
     ("share", &["fuse"]),
+    ("vlan", &["8021q"]),
 ];
 
 /// The file that says what was collected.

@@ -74,7 +74,8 @@ fn host_config(options: &Options, auto_remove: bool) -> anyhow::Result<HostConfi
         binds: some(binds),
         container_id_file: options.cidfile.as_ref().map(|path| path.display().to_string()),
         log_config: log_config(options),
-        network_mode: options.network.clone(),
+        network_mode: options.network.first().cloned(),
+        links: if user_network(options) { None } else { some(options.link.clone()) },
         port_bindings: (!bindings.is_empty()).then_some(bindings),
         restart_policy,
         auto_remove: Some(auto_remove),
@@ -262,22 +263,34 @@ fn mapping(text: &str) -> DeviceMapping {
     }
 }
 
+/// Whether the first network is a user's, where links are the endpoint's.
+fn user_network(options: &Options) -> bool {
+    options.network.first().is_some_and(|name| !["default", "bridge"].contains(&name.as_str()))
+}
+
+/// Addresses, aliases and links are the first network's.
 fn networking(options: &Options) -> Option<NetworkingConfig> {
-    if options.ip.is_none() && options.mac_address.is_none() && options.network_alias.is_empty() {
-        return None;
-    }
     let address = cofferdam_client::models::EndpointIpamConfig {
         ipv4_address: options.ip.clone(),
+        ipv6_address: options.ip6.clone(),
         ..Default::default()
     };
     let endpoint = EndpointSettings {
-        ipam_config: options.ip.is_some().then_some(address),
+        ipam_config: (options.ip.is_some() || options.ip6.is_some()).then_some(address),
         mac_address: options.mac_address.clone(),
         aliases: some(options.network_alias.clone()),
+        links: if user_network(options) { some(options.link.clone()) } else { None },
         ..EndpointSettings::default()
     };
-    let network = options.network.clone().unwrap_or_else(|| "default".to_owned());
-    Some(NetworkingConfig { endpoints_config: Some(HashMap::from([(network, endpoint)])) })
+    let first = options.network.first().cloned().unwrap_or_else(|| "default".to_owned());
+    let others = options.network.iter().skip(1);
+    let mut endpoints: HashMap<_, _> =
+        others.map(|name| (name.clone(), EndpointSettings::default())).collect();
+    if endpoints.is_empty() && endpoint == EndpointSettings::default() {
+        return None;
+    }
+    endpoints.insert(first, endpoint);
+    Some(NetworkingConfig { endpoints_config: Some(endpoints) })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `network create`, `ls`, `rm`, `prune`, `connect`, `disconnect`.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use clap::Args;
 use cofferdam_client::models::{
@@ -100,6 +100,12 @@ pub struct Connect {
     /// IPv4 address
     #[arg(long, value_name = "ADDRESS")]
     ip: Option<Ipv4Addr>,
+    /// IPv6 address
+    #[arg(long, value_name = "ADDRESS")]
+    ip6: Option<Ipv6Addr>,
+    /// Add link to another container (CONTAINER:ALIAS)
+    #[arg(long, value_name = "CONTAINER:ALIAS")]
+    link: Vec<String>,
     /// Add network-scoped alias for the container
     #[arg(long, value_name = "NAME")]
     alias: Vec<String>,
@@ -234,13 +240,16 @@ impl Prune {
 impl Connect {
     /// Attaches a container to a network.
     pub async fn run(&self, session: &Session) -> Outcome {
-        let address = self.ip.map(|address| EndpointIpamConfig {
-            ipv4_address: Some(address.to_string()),
+        let address = EndpointIpamConfig {
+            ipv4_address: self.ip.map(|address| address.to_string()),
+            ipv6_address: self.ip6.map(|address| address.to_string()),
             ..EndpointIpamConfig::default()
-        });
+        };
+        let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let endpoint = EndpointSettings {
-            ipam_config: address,
-            aliases: (!self.alias.is_empty()).then(|| self.alias.clone()),
+            ipam_config: (self.ip.is_some() || self.ip6.is_some()).then_some(address),
+            aliases: some(&self.alias),
+            links: some(&self.link),
             ..EndpointSettings::default()
         };
         let request =

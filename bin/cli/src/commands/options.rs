@@ -151,9 +151,13 @@ pub struct Options {
     #[arg(long, help_heading = "Health")]
     pub no_healthcheck: bool,
 
-    /// Connect a container to a network (bridge, none, host, or one made by network create)
+    /// Connect a container to a network (bridge, none, host, container:NAME, or one made by network create); more than
+    /// once for several
     #[arg(long, alias = "net", value_name = "NETWORK", help_heading = "Network")]
-    pub network: Option<String>,
+    pub network: Vec<String>,
+    /// Add a link to another container (CONTAINER:ALIAS)
+    #[arg(long, value_name = "CONTAINER:ALIAS", help_heading = "Network")]
+    pub link: Vec<String>,
     /// Add a network-scoped alias for the container
     #[arg(long, alias = "net-alias", value_name = "NAME", help_heading = "Network")]
     pub network_alias: Vec<String>,
@@ -178,6 +182,9 @@ pub struct Options {
     /// IPv4 address
     #[arg(long, value_name = "IP", help_heading = "Network")]
     pub ip: Option<String>,
+    /// IPv6 address
+    #[arg(long, value_name = "IP", help_heading = "Network")]
+    pub ip6: Option<String>,
     /// Container MAC address
     #[arg(long, value_name = "MAC", help_heading = "Network")]
     pub mac_address: Option<String>,

@@ -18,6 +18,7 @@ pub fn checks() -> Vec<Check> {
         seccomp(),
         nftables(),
         forwarding(),
+        firewall(),
         rights(),
     ]
 }
@@ -144,6 +145,45 @@ fn forwarding() -> Check {
     }
 }
 
+/// A packet that one table lets pass another may still drop, and ours cannot overrule it.
+fn firewall() -> Check {
+    let chains =
+        programs::find("nft").and_then(|nft| Command::new(nft).args(["-j", "list", "chains"]).output().ok());
+    let Some(chains) = chains.filter(|answer| answer.status.success()) else {
+        return Check::warn(
+            "firewall",
+            "nft did not list the chains: whether one drops what is forwarded is not known",
+            "run as root, with the package nftables",
+        );
+    };
+    let dropping = dropping_chains(&String::from_utf8_lossy(&chains.stdout));
+    match dropping.first() {
+        None => Check::ok("firewall", "none drops forwarded packets by default"),
+        Some(first) => Check::warn(
+            "firewall",
+            format!("drops forwarded packets by default: {}", dropping.join(", ")),
+            format!(
+                "let containers pass, say: nft insert rule {first} iifname \"c*-*\" accept; nft insert rule {first} \
+                 oifname \"c*-*\" accept (the bridges of networks are cfd-<instance> and cn<instance>-…)"
+            ),
+        ),
+    }
+}
+
+/// `family table chain` of the base chains that drop what is forwarded unless a rule lets it pass (nft's JSON,
+/// libnftables-json(5)).
+fn dropping_chains(listed: &str) -> Vec<String> {
+    let listed: serde_json::Value = serde_json::from_str(listed).unwrap_or_default();
+    let entries = listed["nftables"].as_array().into_iter().flatten().map(|entry| &entry["chain"]);
+    entries
+        .filter(|chain| chain["hook"] == "forward" && chain["policy"] == "drop")
+        .map(|chain| {
+            let text = |key: &str| chain[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {} {}", text("family"), text("table"), text("name"))
+        })
+        .collect()
+}
+
 fn rights() -> Check {
     const SYS_RESOURCE: u32 = 24;
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -165,6 +205,21 @@ fn rights() -> Check {
 mod tests {
     use super::*;
     use crate::doctor::check::Status;
+
+    #[test]
+    fn a_firewall_that_drops_is_named() {
+        let chain = |name: &str, hook: &str, policy: &str| {
+            serde_json::json!({ "chain": {
+                "family": "ip", "table": "filter", "name": name, "hook": hook, "policy": policy,
+            } })
+        };
+        let listed = serde_json::json!({ "nftables": [
+            { "metainfo": { "version": "1.0" } }, chain("FORWARD", "forward", "drop"),
+            chain("INPUT", "input", "drop"), chain("ours", "forward", "accept"),
+        ] });
+        assert_eq!(dropping_chains(&listed.to_string()), ["ip filter FORWARD"]);
+        assert!(dropping_chains("").is_empty());
+    }
 
     #[test]
     fn old_kernels_fail() {

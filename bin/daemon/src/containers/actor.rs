@@ -16,9 +16,10 @@ use super::health::{Check, Health, Monitor};
 use super::record::Status;
 use super::restart::{self, Backoff};
 use super::shim::{Ended, Shim, ShimError};
-use super::{Container, claim_volumes, remove, signals, start};
+use super::{Container, claim_volumes, connect, remove, signals, start};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
+use crate::networks::Endpoint;
 
 /// The exit code of a container whose end nobody saw: its shim was lost. Docker's too.
 pub const LOST: i32 = 255;
@@ -57,6 +58,20 @@ pub enum Command {
         wanted: Box<HostConfig>,
         /// The answer: warnings.
         reply: oneshot::Sender<ApiResult<Vec<String>>>,
+    },
+    /// Joins a network.
+    Connect {
+        /// Its place there.
+        endpoint: Endpoint,
+        /// The answer.
+        reply: oneshot::Sender<ApiResult<()>>,
+    },
+    /// Leaves a network.
+    Disconnect {
+        /// The network's ID.
+        network: String,
+        /// The answer.
+        reply: oneshot::Sender<ApiResult<()>>,
     },
     /// Takes a shim over that was found running at the daemon's start.
     Adopt {
@@ -168,6 +183,12 @@ impl Actor {
             Command::Update { wanted, reply } => {
                 let _ = reply.send(self.update(&wanted).await);
             }
+            Command::Connect { endpoint, reply } => {
+                let _ = reply.send(connect::connect(&self.engine, &self.container, endpoint).await);
+            }
+            Command::Disconnect { network, reply } => {
+                let _ = reply.send(connect::disconnect(&self.engine, &self.container, &network).await);
+            }
             Command::Adopt { shim, reply } => {
                 let _ = reply.send(self.adopt(shim).await);
             }
@@ -233,6 +254,7 @@ impl Actor {
                 self.container.publish(status);
                 self.watch_health();
                 self.wait_for(&shim);
+                connect::announce(&self.engine, &self.container, "connect");
                 claim_volumes::announce(&self.engine, &self.container, "mount");
                 self.engine.events.publish(self.container.event("start"));
                 Ok(())
@@ -246,7 +268,7 @@ impl Actor {
                     error: failure.error.message.clone(),
                     finished: ran_before.then(Timestamp::now),
                     restarting: false,
-                    network: at_rest.network.clone(),
+                    networks: at_rest.networks.clone(),
                     vm: None,
                     ..at_rest
                 };
@@ -290,6 +312,9 @@ impl Actor {
         self.container.open_stdio(&shim).await.map_err(|error| ApiError::from_chain(&error))?;
         self.wait_for(&shim);
         self.watch_health();
+        if let Err(error) = connect::settle(&self.engine, &self.container).await {
+            tracing::warn!(id = %self.container.id, "networks: {error}");
+        }
         Ok(())
     }
 
@@ -344,6 +369,7 @@ impl Actor {
         }
         let event = container.event("die").with("exitCode", ended.code.to_string());
         self.engine.events.publish(event.with("execDuration", ran.as_secs().to_string()));
+        connect::announce(&self.engine, &container, "disconnect");
         claim_volumes::announce(&self.engine, &container, "unmount");
 
         if record.host.auto_remove && !again && !container.comes_back() {

@@ -3,19 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use cofferdam_model::{
-    BridgeNetwork, Isolation, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, VolumePart, bundle,
+    ChangedFile, Isolation, LogSpec, NetworkSpec, RootfsSpec, ShimSpec, VmSpec, VolumePart, bundle,
 };
 
 use super::etc_files::{self, Dns};
 use super::image::Files;
 use super::layers::Layers;
 use super::mounts::{MountKind, MountPoint};
-use super::record::Record;
+use super::record::{Joined, Record, Status};
 use super::spec::devices::{self, DeviceNode};
 use super::spec::{self, EtcFiles, HostFacts};
 use super::{Container, limits, users, volumes};
@@ -81,7 +81,7 @@ pub fn shim_spec(
     engine: &Engine,
     container: &Container,
     files: Files,
-    network: Option<BridgeNetwork>,
+    network: NetworkSpec,
     vm: Option<Vm>,
     log: LogSpec,
 ) -> ShimSpec {
@@ -100,11 +100,7 @@ pub fn shim_spec(
             Files::Layers(lower) => RootfsSpec::Overlay { lower, upper: dirs.upper(), work: dirs.work() },
             Files::Erofs(image) => RootfsSpec::Disks { image, writable: dirs.disk(), blank },
         },
-        network: match (network, record.network()) {
-            (Some(bridge), _) => NetworkSpec::Bridge(bridge),
-            (None, "host") => NetworkSpec::Host,
-            (None, _) => NetworkSpec::None,
-        },
+        network,
         vm,
         oci_helper: engine.pieces.oci.clone(),
         parts: parts(&record.mounts),
@@ -148,10 +144,18 @@ pub fn write_rest(
     engine: &Engine,
     container: &Container,
     lower: &[PathBuf],
-    address: Option<Ipv4Addr>,
+    networks: &[Joined],
 ) -> ApiResult<()> {
     let (bundle, cgroup) = (engine.paths.bundle(&container.id), cgroup(engine, container));
-    write_for(engine, &container.record(), &DataDirs::of(engine, container), &bundle, &cgroup, lower, address)
+    write_for(
+        engine,
+        &container.record(),
+        &DataDirs::of(engine, container),
+        &bundle,
+        &cgroup,
+        lower,
+        networks,
+    )
 }
 
 /// The same for any bundle and control group.
@@ -162,14 +166,14 @@ pub fn write_for(
     bundle: &Path,
     cgroup: &str,
     lower: &[PathBuf],
-    address: Option<Ipv4Addr>,
+    networks: &[Joined],
 ) -> ApiResult<()> {
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| ApiError::internal(format!("{what}: {error}"))
     };
 
-    write_etc(engine, record, dirs, address).map_err(failed("cannot write the container's /etc files"))?;
+    write_etc(engine, record, dirs, networks)?.map_err(failed("cannot write the container's /etc files"))?;
     make_bind_sources(&record.mounts)?;
 
     let upper = dirs.upper();
@@ -212,8 +216,43 @@ pub fn cgroup(engine: &Engine, container: &Container) -> String {
     format!("{}/{}", engine.instance.cgroup_parent(), container.id)
 }
 
-fn write_etc(engine: &Engine, record: &Record, dirs: &DataDirs, address: Option<Ipv4Addr>) -> io::Result<()> {
+/// Writes the engine's files for `/etc`. In another container's network they are that one's, but for the name.
+fn write_etc(
+    engine: &Engine,
+    record: &Record,
+    dirs: &DataDirs,
+    networks: &[Joined],
+) -> ApiResult<io::Result<()>> {
     let etc = dirs.etc();
+    let write = |texts: Etc| {
+        write_readable(&etc.hostname, &texts.hostname)?;
+        write_readable(&etc.hosts, &texts.hosts)?;
+        write_readable(&etc.resolv_conf, &texts.resolv_conf)
+    };
+    if let Some(name) = record.network().strip_prefix("container:") {
+        let theirs = DataDirs::of(engine, &*engine.containers.find(name)?).etc();
+        let copy = |path: &Path| std::fs::read_to_string(path);
+        let texts = || {
+            Ok(Etc {
+                hostname: copy(&theirs.hostname)?,
+                hosts: copy(&theirs.hosts)?,
+                resolv_conf: copy(&theirs.resolv_conf)?,
+            })
+        };
+        return Ok(texts().and_then(write));
+    }
+    let links = networks::links::hosts(engine, record)?;
+    Ok(write(etc_texts(engine, record, networks, &links)))
+}
+
+/// What is in the engine's files for `/etc`.
+struct Etc {
+    hostname: String,
+    hosts: String,
+    resolv_conf: String,
+}
+
+fn etc_texts(engine: &Engine, record: &Record, networks: &[Joined], links: &[(String, IpAddr)]) -> Etc {
     let isolated = record.network() != "host";
     let host_file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let strings = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -224,15 +263,19 @@ fn write_etc(engine: &Engine, record: &Record, dirs: &DataDirs, address: Option<
         options: &record.host.dns_options,
     };
     let gateway = engine.network.bridge.as_ref().map(|bridge| bridge.gateway);
-    let extra: Vec<_> = record
-        .host
-        .extra_hosts
+    let extra = record.host.extra_hosts.iter().flatten();
+    let mut extra: Vec<_> = extra.filter_map(|text| etc_files::extra_host(text, gateway)).collect();
+    extra.extend(links.iter().map(|(names, address)| (names.clone(), address.to_string())));
+    let addresses: Vec<IpAddr> = networks
         .iter()
-        .flatten()
-        .filter_map(|text| etc_files::extra_host(text, gateway))
+        .map(|joined| &joined.interface.config)
+        .flat_map(|config| {
+            let ipv6 = config.ipv6.map(|ipv6| IpAddr::from(ipv6.address));
+            std::iter::once(IpAddr::from(config.address)).chain(ipv6)
+        })
         .collect();
     let hosts = if isolated {
-        etc_files::hosts(&record.config.hostname, &record.config.domainname, address, &extra)
+        etc_files::hosts(&record.config.hostname, &record.config.domainname, &addresses, &extra)
     } else {
         let mut hosts = host_file("/etc/hosts");
         for (name, address) in extra {
@@ -240,14 +283,43 @@ fn write_etc(engine: &Engine, record: &Record, dirs: &DataDirs, address: Option<
         }
         hosts
     };
-    write_readable(&etc.hostname, &etc_files::hostname(&record.config.hostname))?;
-    write_readable(&etc.hosts, &hosts)?;
     let resolver = networks::resolver(engine, record).map(|address| address.to_string());
     let resolv_conf = match &resolver {
         Some(resolver) => etc_files::resolv_conf_of_network(&host_file("/etc/resolv.conf"), dns, resolver),
         None => etc_files::resolv_conf(&host_file("/etc/resolv.conf"), dns, isolated),
     };
-    write_readable(&etc.resolv_conf, &resolv_conf)
+    Etc { hostname: etc_files::hostname(&record.config.hostname), hosts, resolv_conf }
+}
+
+/// Changes the engine's files for `/etc` of a running container whose networks change, unless it has changed them itself;
+/// says which, for a guest that has its own.
+pub fn changed_etc(
+    engine: &Engine,
+    container: &Container,
+    from: (&Record, &Status),
+    to: (&Record, &Status),
+) -> ApiResult<Vec<ChangedFile>> {
+    // Those whose links have ended meanwhile keep what they have.
+    let links = networks::links::hosts(engine, from.0).unwrap_or_default();
+    let before = etc_texts(engine, from.0, &from.1.networks, &links);
+    let after = etc_texts(engine, to.0, &to.1.networks, &links);
+    let etc = DataDirs::of(engine, container).etc();
+    let mut changed = Vec::new();
+    for (path, before, text) in
+        [(etc.hosts, before.hosts, after.hosts), (etc.resolv_conf, before.resolv_conf, after.resolv_conf)]
+    {
+        if before == text {
+            continue;
+        }
+        let failed = |error: io::Error| ApiError::internal(format!("{}: {error}", path.display()));
+        if std::fs::read(&path).map_err(failed)? == before.as_bytes() {
+            // In place: it is mounted.
+            std::fs::write(&path, &text).map_err(failed)?;
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        changed.push(ChangedFile { name, before, text });
+    }
+    Ok(changed)
 }
 
 fn write_readable(path: &Path, text: &str) -> io::Result<()> {

@@ -1,6 +1,5 @@
 //! `create`: everything about a new container is checked here, before anything is made.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use cofferdam_model::{ContainerId, Isolation};
@@ -126,6 +125,7 @@ fn check(
     let image = image::find(engine, &wanted.image)?;
     let mut config = merge(wanted, image.container_config()).map_err(ApiError::bad_request)?;
     let (path, args) = program(&config)?;
+    networks::join::check(engine, id.as_str(), &mut config, &host_config)?;
     if config.hostname.is_empty() && host_config.network_mode == "host" {
         // On the host's network a container goes by the host's name, as in Docker.
         rustix::system::uname().nodename().to_string_lossy().as_ref().clone_into(&mut config.hostname);
@@ -137,10 +137,14 @@ fn check(
     check_host(&mut host_config, &whose, warnings)?;
     check_unsupported(&config, &host_config, warnings)?;
 
-    let endpoint = networks::resolve(engine, &host_config, &networking_config)?;
-    let mac = networking_config.endpoints_config.values().map(|endpoint| endpoint.mac_address.as_str());
-    let mac =
-        mac.chain([config.mac_address.as_str()]).find(|mac| !mac.is_empty()).map(check_mac).transpose()?;
+    networks::links::check(engine, &host_config)?;
+    let mut endpoints = networks::resolve(engine, &host_config, &networking_config)?;
+    // The older place for the first network's MAC address.
+    if let (Some(first), false) = (endpoints.first_mut(), config.mac_address.is_empty())
+        && first.mac.is_none()
+    {
+        first.mac = Some(networks::check_mac(&config.mac_address)?);
+    }
 
     let invalid = |error| match error {
         InvalidMount::Wrong(text) => ApiError::bad_request(text),
@@ -175,8 +179,7 @@ fn check(
         config,
         host: host_config,
         mounts,
-        mac,
-        endpoint,
+        endpoints,
     })
 }
 
@@ -283,10 +286,10 @@ fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut V
             );
         }
         "host" => {}
-        other if other.starts_with("container:") => {
-            return Err(ApiError::not_implemented(
-                "joining another container's network",
-                "the networks issue",
+        other if other.starts_with("container:") && isolation == Isolation::Hyperv => {
+            return wrong(format!(
+                "network mode {other} cannot be used with isolation hyperv: the container has a kernel of its own; \
+                 join a network with the other container, or use isolation process"
             ));
         }
         // A user's, which `networks::resolve` finds.
@@ -369,13 +372,9 @@ fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut V
 /// What Docker has and this engine does not have yet: refused where leaving it out would change what runs, said in a
 /// warning where it would not.
 fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<String>) -> ApiResult<()> {
-    let later = |what, when| Err(ApiError::not_implemented(what, when));
     let wishes = ports::wishes(config, host).map_err(ApiError::bad_request)?;
     if !wishes.is_empty() && host.network_mode == "host" {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
-    }
-    if host.links.as_ref().is_some_and(|list| !list.is_empty()) {
-        return later("--link", "the networks issue");
     }
     if host.device_requests.as_ref().is_some_and(|list| !list.is_empty()) {
         return Err(ApiError::internal(
@@ -398,24 +397,6 @@ fn check_unsupported(config: &Config, host: &HostConfig, warnings: &mut Vec<Stri
     }
     warnings.extend(config.healthcheck.as_ref().and_then(Healthcheck::warning));
     Ok(())
-}
-
-fn check_mac(text: &str) -> ApiResult<String> {
-    let bytes: Vec<_> = text.split(':').map(|byte| u8::from_str_radix(byte, 16)).collect();
-    let good = bytes.len() == 6 && text.len() == 17 && bytes.iter().all(Result::is_ok);
-    // The lowest bit of the first byte makes an address a group's.
-    let single = bytes.first().is_some_and(|byte| byte.as_ref().is_ok_and(|byte| byte & 1 == 0));
-    if good && single {
-        return Ok(text.to_ascii_lowercase());
-    }
-    Err(ApiError::bad_request(format!("{text} is not a valid mac address")))
-}
-
-/// The MAC address that goes with an address, so that a reused address keeps its place in neighbours' tables.
-#[must_use]
-pub(super) fn mac_of(address: Ipv4Addr) -> String {
-    let [a, b, c, d] = address.octets();
-    format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 #[cfg(test)]
@@ -496,14 +477,5 @@ mod tests {
         let ((path, _), _) =
             merged(Config { entrypoint: words(&[""]), cmd: words(&["ls"]), ..Config::default() });
         assert_eq!(path, "ls");
-    }
-
-    #[test]
-    fn mac_addresses() {
-        assert_eq!(mac_of(Ipv4Addr::new(172, 30, 0, 2)), "02:42:ac:1e:00:02");
-        assert_eq!(check_mac("02:42:AC:11:00:02").unwrap(), "02:42:ac:11:00:02");
-        for bad in ["", "02:42:ac:11:00", "zz:42:ac:11:00:02", "01:00:5e:00:00:01"] {
-            assert!(check_mac(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! The engine's files for a container's `/etc`: hostname, hosts, resolv.conf. Pure text.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// `/etc/hostname`
 #[must_use]
@@ -10,7 +10,7 @@ pub fn hostname(name: &str) -> String {
 
 /// `/etc/hosts`: the usual lines, the extra hosts, the container itself.
 #[must_use]
-pub fn hosts(hostname: &str, domain: &str, address: Option<Ipv4Addr>, extra: &[(String, String)]) -> String {
+pub fn hosts(hostname: &str, domain: &str, addresses: &[IpAddr], extra: &[(String, String)]) -> String {
     let mut text = String::from(
         "127.0.0.1\tlocalhost\n\
          ::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -23,10 +23,12 @@ pub fn hosts(hostname: &str, domain: &str, address: Option<Ipv4Addr>, extra: &[(
         text.push_str(&format!("{address}\t{name}\n"));
     }
     let own = if domain.is_empty() { hostname.to_owned() } else { format!("{hostname}.{domain} {hostname}") };
-    match address {
-        Some(address) => text.push_str(&format!("{address}\t{own}\n")),
-        // Without a network a container still reaches itself by its name.
-        None => text.push_str(&format!("127.0.1.1\t{own}\n")),
+    for address in addresses {
+        text.push_str(&format!("{address}\t{own}\n"));
+    }
+    // Without a network a container still reaches itself by its name.
+    if addresses.is_empty() {
+        text.push_str(&format!("127.0.1.1\t{own}\n"));
     }
     text
 }
@@ -118,11 +120,10 @@ mod tests {
 
     #[test]
     fn hosts_name_the_container() {
-        let text =
-            hosts("box", "", Some(Ipv4Addr::new(172, 30, 0, 2)), &[("db".to_owned(), "10.0.0.1".to_owned())]);
+        let text = hosts("box", "", &[[172, 30, 0, 2].into()], &[("db".to_owned(), "10.0.0.1".to_owned())]);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.0.0.1\tdb\n172.30.0.2\tbox\n"));
-        assert!(hosts("box", "lan", None, &[]).ends_with("127.0.1.1\tbox.lan box\n"));
+        assert!(hosts("box", "lan", &[], &[]).ends_with("127.0.1.1\tbox.lan box\n"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cofferdam_api::ContainerExtension;
-use cofferdam_model::State;
+use cofferdam_model::{InterfaceConfig, State};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +14,8 @@ use super::record::{Record, Status};
 use super::spec::mounts::anonymous_source;
 use super::{Container, exec, logs};
 use crate::engine::Engine;
-use crate::{network, networks, ports};
+use crate::networks::Endpoint;
+use crate::{networks, ports};
 
 /// Go's zero time: never.
 const NEVER: &str = "0001-01-01T00:00:00Z";
@@ -26,7 +27,8 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
     let etc = dirs.etc();
     let execs = exec::ids(container);
     // These fields are the default network's.
-    let bridge = status.network.as_ref().filter(|_| status.state.is_live() && record.endpoint.is_none());
+    let on_default = status.networks.iter().find(|joined| joined.network == engine.network.id);
+    let bridge = on_default.filter(|_| status.state.is_live()).map(|joined| &joined.interface.config);
     let mut json = json!({
         "Id": container.id,
         "Created": record.created.to_string(),
@@ -60,8 +62,8 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
             "Ports": if status.state.is_live() { ports::settings(&record.config, &status) } else { json!({}) },
             "SecondaryIPAddresses": null,
             "SecondaryIPv6Addresses": null,
-            "EndpointID": bridge.map_or(String::new(), |_| endpoint_id(container)),
-            "Gateway": bridge.map_or(String::new(), |bridge| bridge.gateway.to_string()),
+            "EndpointID": bridge.map_or(String::new(), |_| endpoint_id(container, &engine.network.id)),
+            "Gateway": bridge.map_or(String::new(), |bridge| gateway_of(bridge.gateway)),
             "GlobalIPv6Address": "",
             "GlobalIPv6PrefixLen": 0,
             "IPAddress": bridge.map_or(String::new(), |bridge| bridge.address.to_string()),
@@ -111,39 +113,62 @@ fn state(status: &Status) -> Value {
     state
 }
 
-pub(super) fn endpoint_id(container: &Container) -> String {
-    hex::encode(Sha256::digest(format!("cofferdam endpoint {}", container.id)))
+/// As stable as the container: it has one endpoint in a network.
+pub fn endpoint_id(container: &Container, network: &str) -> String {
+    hex::encode(Sha256::digest(format!("cofferdam endpoint {} {network}", container.id)))
+}
+
+fn gateway_of(gateway: Option<impl ToString>) -> String {
+    gateway.map(|gateway| gateway.to_string()).unwrap_or_default()
 }
 
 /// The networks a container is in, by name.
 pub(super) fn networks(engine: &Engine, container: &Container, record: &Record, status: &Status) -> Value {
-    let name = record.network();
-    let bridge = status.network.as_ref().filter(|_| status.state.is_live());
-    let id = match &record.endpoint {
-        Some(endpoint) => endpoint.network.clone(),
-        None if name == network::NAME => engine.network.id.clone(),
-        None => hex::encode(Sha256::digest(format!("cofferdam network {name} of {}", engine.instance))),
-    };
-    let endpoint = record.endpoint.as_ref();
-    let pinned = endpoint.and_then(|endpoint| endpoint.address);
-    let endpoint = json!({
-        "IPAMConfig": pinned.map_or(Value::Null, |address| json!({ "IPv4Address": address })),
-        "Links": null,
-        "Aliases": endpoint.map_or(Value::Null, |endpoint| json!(endpoint.aliases)),
+    let mode = record.network();
+    if record.endpoints.is_empty() && matches!(mode, "none" | "host") {
+        let network = hex::encode(Sha256::digest(format!("cofferdam network {mode} of {}", engine.instance)));
+        return json!({ mode: settings(&Endpoint { network, ..Endpoint::default() }, None, container) });
+    }
+    let mut networks = serde_json::Map::new();
+    for endpoint in &record.endpoints {
+        let joined = status.networks.iter().find(|joined| joined.network == endpoint.network);
+        let config = joined.filter(|_| status.state.is_live()).map(|joined| &joined.interface.config);
+        let mut shown = settings(endpoint, config, container);
+        if endpoint.network != engine.network.id {
+            shown["Aliases"] = json!(endpoint.aliases);
+            shown["DNSNames"] = json!(networks::names_of(container, &endpoint.network));
+        }
+        networks.insert(endpoint.name.clone(), shown);
+    }
+    Value::Object(networks)
+}
+
+fn settings(endpoint: &Endpoint, config: Option<&InterfaceConfig>, container: &Container) -> Value {
+    let mut pinned = serde_json::Map::new();
+    if let Some(address) = endpoint.address {
+        pinned.insert("IPv4Address".to_owned(), json!(address));
+    }
+    if let Some(address) = endpoint.address6 {
+        pinned.insert("IPv6Address".to_owned(), json!(address));
+    }
+    let ipv6 = config.and_then(|config| config.ipv6);
+    json!({
+        "IPAMConfig": if pinned.is_empty() { Value::Null } else { Value::Object(pinned) },
+        "Links": if endpoint.links.is_empty() { Value::Null } else { json!(endpoint.links) },
+        "Aliases": null,
         "DriverOpts": null,
         "GwPriority": 0,
-        "NetworkID": id,
-        "EndpointID": bridge.map_or(String::new(), |_| endpoint_id(container)),
-        "Gateway": bridge.map_or(String::new(), |bridge| bridge.gateway.to_string()),
-        "IPAddress": bridge.map_or(String::new(), |bridge| bridge.address.to_string()),
-        "IPPrefixLen": bridge.map_or(0, |bridge| bridge.prefix),
-        "MacAddress": bridge.map_or(String::new(), |bridge| bridge.mac.clone()),
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": endpoint.map_or(Value::Null, |_| json!(networks::names_of(container))),
-    });
-    json!({ name: endpoint })
+        "NetworkID": endpoint.network,
+        "EndpointID": config.map_or(String::new(), |_| endpoint_id(container, &endpoint.network)),
+        "Gateway": config.map_or(String::new(), |config| gateway_of(config.gateway)),
+        "IPAddress": config.map_or(String::new(), |config| config.address.to_string()),
+        "IPPrefixLen": config.map_or(0, |config| config.prefix),
+        "MacAddress": config.map_or(String::new(), |config| config.mac.clone()),
+        "IPv6Gateway": gateway_of(ipv6.and_then(|ipv6| ipv6.gateway)),
+        "GlobalIPv6Address": ipv6.map_or(String::new(), |ipv6| ipv6.address.to_string()),
+        "GlobalIPv6PrefixLen": ipv6.map_or(0, |ipv6| ipv6.prefix),
+        "DNSNames": null,
+    })
 }
 
 /// What is mounted, as lists and `inspect` show it. `--tmpfs` shows in `HostConfig` only, as Docker has it.

@@ -1,4 +1,4 @@
-//! What clients do to a container that exists: start, stop, kill, restart, pause, rename, update.
+//! What clients do to a container that exists: start, stop, kill, restart, pause, rename, update, networks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use super::limits::{self, Whose};
 use super::{Container, names, signals};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult};
+use crate::networks::Endpoint;
 
 /// How long a container may take to stop when nothing is said.
 const STOP_SECONDS: i64 = 10;
@@ -149,6 +150,16 @@ pub async fn pause(container: &Container) -> ApiResult<()> {
 /// Thaws it.
 pub async fn unpause(container: &Container) -> ApiResult<()> {
     container.ask(Command::Unpause).await
+}
+
+/// Has it join a network.
+pub async fn connect(container: &Container, endpoint: Endpoint) -> ApiResult<()> {
+    container.ask(|reply| Command::Connect { endpoint, reply }).await
+}
+
+/// Has it leave a network, by its ID.
+pub async fn disconnect(container: &Container, network: String) -> ApiResult<()> {
+    container.ask(|reply| Command::Disconnect { network, reply }).await
 }
 
 /// Gives it another name.

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::{Container, inspect};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
-use crate::{network, ports};
+use crate::ports;
 
 const KNOWN: [&str; 16] = [
     "ancestor",
@@ -103,7 +103,7 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
             && (exits.is_empty()
                 || (status.finished.is_some() && !status.is_running() && exits.contains(&status.exit_code)))
             && (levels.is_empty() || levels.contains(&record.isolation))
-            && filters.any("network", |wanted| in_network(engine, &record, wanted))
+            && filters.any("network", |wanted| in_network(&record, wanted))
             && filters.any("volume", |wanted| {
                 record.mounts.iter().any(|mount| {
                     mount.name == wanted || mount.source == wanted || mount.destination == wanted
@@ -125,13 +125,10 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
     Ok(engine.containers.all().into_iter().filter(passes).take(query.limit.unwrap_or(usize::MAX)).collect())
 }
 
-fn in_network(engine: &Engine, record: &Record, wanted: &str) -> bool {
-    match &record.endpoint {
-        Some(endpoint) => wanted == endpoint.name || wanted == endpoint.network,
-        None => {
-            wanted == record.network() || record.network() == network::NAME && wanted == engine.network.id
-        }
-    }
+fn in_network(record: &Record, wanted: &str) -> bool {
+    let endpoints = &mut record.endpoints.iter();
+    endpoints.any(|endpoint| wanted == endpoint.name || wanted == endpoint.network)
+        || record.endpoints.is_empty() && wanted == record.network()
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp`

@@ -11,6 +11,7 @@
 //!   legal, the store is told in the same step, then everyone who watches.
 //! * [`start`] turns a record into a bundle and a running shim, or rolls everything back.
 //! * [`update`] changes a record and what runs by it, or neither.
+//! * [`connect`] has a container join networks and leave them, also while it runs.
 //! * [`recover`] finds at the daemon's start what became of the containers in its absence.
 
 mod actor;
@@ -19,6 +20,7 @@ pub mod attach;
 mod bundle;
 mod claim_volumes;
 pub mod config;
+mod connect;
 mod container;
 pub mod create;
 mod detach;

@@ -2,14 +2,14 @@
 //! event.
 
 use cofferdam_api::human_duration;
-use cofferdam_model::{BridgeNetwork, Isolation, PublishedPort, State, VmInfo};
+use cofferdam_model::{Interface, Isolation, PublishedPort, State, VmInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Config, HostConfig};
 use super::health::Health;
 use super::mounts::MountPoint;
-use crate::networks::UserEndpoint;
+use crate::networks::Endpoint;
 
 /// A container's specification: what was asked for, completed from its image and the daemon's defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,25 +30,27 @@ pub struct Record {
     pub host: HostConfig,
     /// Everything mounted but the engine's own files.
     pub mounts: Vec<MountPoint>,
-    /// The wished MAC address.
-    pub mac: Option<String>,
-    /// Its place in a user's network.
-    #[serde(default)]
-    pub endpoint: Option<UserEndpoint>,
+    /// Its places in networks.
+    pub endpoints: Vec<Endpoint>,
 }
 
 impl Record {
-    /// The network it is in: `bridge`, `none`, `host` or a user's, by its name.
+    /// Its network mode: `bridge`, `none`, `host`, `container:…` or the name of a user's network.
     #[must_use]
     pub fn network(&self) -> &str {
-        if let Some(endpoint) = &self.endpoint {
-            return &endpoint.name;
-        }
-        match self.host.network_mode.as_str() {
-            "" | "default" => "bridge",
-            other => other,
-        }
+        &self.host.network_mode
     }
+}
+
+/// A network that a running container is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The network's ID.
+    pub network: String,
+    /// Whether the network leads out.
+    pub leads_out: bool,
+    /// The container's interface there.
+    pub interface: Interface,
 }
 
 /// A container's status.
@@ -80,8 +82,8 @@ pub struct Status {
     /// It is being removed together with its anonymous volumes.
     #[serde(default)]
     pub remove_volumes: bool,
-    /// Its place in the default network, while it runs; kept afterwards to ask for the same address again.
-    pub network: Option<BridgeNetwork>,
+    /// Its networks, while it runs; kept afterwards to ask for the same addresses again.
+    pub networks: Vec<Joined>,
     /// Its published ports, while it runs.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
@@ -113,7 +115,7 @@ impl Default for Status {
             restarting: false,
             stopped_by_hand: false,
             remove_volumes: false,
-            network: None,
+            networks: Vec::new(),
             ports: Vec::new(),
             vm: None,
             health: None,
@@ -124,6 +126,18 @@ impl Default for Status {
 }
 
 impl Status {
+    /// The interface with the way out, which is also where published ports lead.
+    #[must_use]
+    pub fn way_out(&self) -> Option<&Interface> {
+        self.networks.iter().map(|joined| &joined.interface).find(|interface| interface.config.is_default)
+    }
+
+    /// All its interfaces.
+    #[must_use]
+    pub fn interfaces(&self) -> Vec<Interface> {
+        self.networks.iter().map(|joined| joined.interface.clone()).collect()
+    }
+
     /// Docker's word for it.
     #[must_use]
     pub fn word(&self) -> &'static str {

@@ -75,9 +75,8 @@ impl Session {
                 Some(vm)
             }
         };
-        let mut spec = bundle::shim_spec(engine, container, files, None, vm, LogSpec::none());
+        let mut spec = bundle::shim_spec(engine, container, files, NetworkSpec::None, vm, LogSpec::none());
         spec.id = id.clone();
-        spec.network = NetworkSpec::None;
         (spec.discard, spec.terminal, spec.open_stdin) = (false, false, false);
         bundle::write_order(&self.bundle, &spec)
             .map_err(|error| ApiError::internal(format!("cannot make the bundle: {error}")))?;
@@ -87,7 +86,7 @@ impl Session {
             let (engine, dirs) = (Arc::clone(engine), DataDirs::of(engine, container));
             let (bundle, cgroup) = (self.bundle.clone(), self.cgroup.clone());
             tokio::task::spawn_blocking(move || {
-                bundle::write_for(&engine, &record, &dirs, &bundle, &cgroup, &lower, None)
+                bundle::write_for(&engine, &record, &dirs, &bundle, &cgroup, &lower, &[])
             })
         };
         writing.await.map_err(|error| ApiError::internal(format!("cannot write the bundle: {error}")))??;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use cofferdam_model::{
-    EXTENSION_SERVICE, IoRequest, ProcessInfo, Resources, TaskInfo, TaskUsage, WindowSize, bundle,
+    EXTENSION_SERVICE, IoRequest, ProcessInfo, Resources, Rewiring, TaskInfo, TaskUsage, WindowSize, bundle,
 };
 use command_fds::{CommandFdExt as _, FdMapping};
 use containerd_shim_protos::api;
@@ -290,6 +290,11 @@ impl Shim {
     /// What the container uses.
     pub async fn usage(&self) -> Result<TaskUsage, ShimError> {
         self.extension("Usage", ()).await
+    }
+
+    /// Has the running container have these interfaces and no others.
+    pub async fn rewire(&self, rewiring: &Rewiring) -> Result<(), ShimError> {
+        self.extension("Rewire", rewiring).await
     }
 
     /// The container's processes.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_model::{BridgeNetwork, ContainerId, Event, Isolation, VmSpec, VmStart};
+use cofferdam_model::{ContainerId, Event, Isolation, NetworkSpec, VmSpec, VmStart};
 use cofferdam_store::{Leases, StoreError, Wanted};
 use cofferdam_sys::cgroup::Cgroup;
 use jiff::Timestamp;
@@ -22,10 +22,9 @@ use super::bundle::{self, DataDirs, Vm};
 use super::image;
 use super::record::{Record, Status};
 use super::shim::{Shim, ShimError};
-use super::{Container, create, limits, logs};
+use super::{Container, limits, logs};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
-use crate::networks::Attachment;
 use crate::{networks, ports, templates, vm};
 
 /// A shim that needs longer than this to make a container, or its guest to boot, has failed.
@@ -63,7 +62,8 @@ pub(super) async fn start(
         (Isolation::Hyperv, Some(uid)) => Some(vm_spec(engine, container, &record, uid).await?),
         _ => None,
     };
-    let spec = bundle::shim_spec(engine, container, files, status.network.clone(), vm, log);
+    let network = network_spec(engine, &record, &status)?;
+    let spec = bundle::shim_spec(engine, container, files, network, vm, log);
     let bundle = engine.paths.bundle(&container.id);
     bundle::write_order(&bundle, &spec).map_err(|error| {
         ApiError::internal(format!("cannot make the bundle {}: {error}", bundle.display()))
@@ -97,10 +97,10 @@ async fn run(
     status: Status,
 ) -> Result<Status, StartFailure> {
     let record = container.record();
-    let address = status.network.as_ref().map(|network| network.address);
+    let networks = status.networks.clone();
     let writing = {
         let (engine, container) = (Arc::clone(engine), Arc::clone(container));
-        tokio::task::spawn_blocking(move || bundle::write_rest(&engine, &container, &lower, address))
+        tokio::task::spawn_blocking(move || bundle::write_rest(&engine, &container, &lower, &networks))
     };
     writing.await.map_err(|error| ApiError::internal(format!("cannot write the bundle: {error}")))??;
 
@@ -155,8 +155,7 @@ fn take_ports(
     record: &Record,
     starting: Status,
 ) -> ApiResult<Status> {
-    let bridged = record.endpoint.is_some() || record.network() == crate::network::NAME;
-    if !bridged || record.config.network_disabled {
+    if record.endpoints.is_empty() || record.config.network_disabled {
         return Ok(starting);
     }
     let wishes = ports::wishes(&record.config, &record.host).map_err(ApiError::bad_request)?;
@@ -167,7 +166,10 @@ fn take_ports(
 }
 
 fn no_ports(container: &Container, reason: &str) -> ApiError {
-    let (name, endpoint) = (container.name(), super::inspect::endpoint_id(container));
+    let networks = &container.status().networks;
+    let network = networks.iter().find(|joined| joined.interface.config.is_default);
+    let network = network.map(|joined| joined.network.as_str()).unwrap_or_default();
+    let (name, endpoint) = (container.name(), super::inspect::endpoint_id(container, network));
     ApiError::internal(format!(
         "driver failed programming external connectivity on endpoint {name} ({endpoint}): {reason}"
     ))
@@ -210,44 +212,33 @@ fn lease(
     record: &Record,
     starting: Status,
 ) -> Result<(Leases, Status), LeaseError> {
-    let attachment = networks::attachment(engine, record).map_err(LeaseError::Network)?;
-    let wanted = Wanted {
-        address: attachment.as_ref().map(|attachment| &attachment.pool),
-        preferred: starting.network.as_ref().map(|network| network.address),
-        fixed: attachment.as_ref().and_then(|attachment| attachment.fixed),
-        uid: (record.isolation == Isolation::Hyperv).then(|| vm::uid_pool(engine)),
-    };
+    let attachments = networks::attachments(engine, &container.id, record, &starting.networks);
+    let attachments = attachments.map_err(LeaseError::Network)?;
+    let addresses: Vec<_> = attachments.iter().map(|attachment| attachment.wanted.clone()).collect();
+    let uid = (record.isolation == Isolation::Hyperv).then(|| vm::uid_pool(engine));
     let mut status = starting;
-    let leases = engine.store.begin_start(&container.id, wanted, |leases| {
-        status.network = match (&attachment, leases.address) {
-            (Some(Attachment { bridge, isolated, .. }), Some(address)) => Some(BridgeNetwork {
-                bridge: bridge.name.clone(),
-                host_interface: host_interface(engine, container),
-                mac: record.mac.clone().unwrap_or_else(|| create::mac_of(address)),
-                address,
-                prefix: bridge.prefix,
-                gateway: bridge.gateway,
-                mtu: bridge.mtu,
-                isolated: *isolated,
-            }),
-            _ => None,
-        };
+    let leases = engine.store.begin_start(&container.id, Wanted { addresses: &addresses, uid }, |leases| {
+        let joined = attachments.iter().zip(&leases.addresses).enumerate();
+        status.networks = joined.map(|(number, (place, address))| place.joined(number, *address)).collect();
+        networks::choose_default(&mut status.networks);
         to_json(&status)
     });
     Ok((leases.map_err(LeaseError::Store)?, status))
 }
 
-/// The host end of the veth pair: the instance's name and as much of the container's ID as 15 bytes hold.
-fn host_interface(engine: &Engine, container: &Container) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut name = format!("{}-", engine.instance);
-    let mut number = u64::from_str_radix(&container.id.as_str()[..16], 16).unwrap_or_default();
-    while name.len() < 15 {
-        let digit = usize::try_from(number % 36).unwrap_or_default();
-        name.push(char::from(DIGITS[digit]));
-        number /= 36;
+/// What the shim connects.
+fn network_spec(engine: &Engine, record: &Record, status: &Status) -> ApiResult<NetworkSpec> {
+    if record.config.network_disabled {
+        return Ok(NetworkSpec::None);
     }
-    name
+    match record.network() {
+        "none" => Ok(NetworkSpec::None),
+        "host" => Ok(NetworkSpec::Host),
+        mode => match mode.strip_prefix("container:") {
+            Some(name) => networks::shim_of(engine, name).map(|shim| NetworkSpec::Container { shim }),
+            None => Ok(NetworkSpec::Own { interfaces: status.interfaces() }),
+        },
+    }
 }
 
 /// The container's VM, and the blank disk that its own may begin as.
@@ -412,7 +403,7 @@ mod tests {
     fn a_missing_program_is_the_callers_fault() {
         let record: Record = serde_json::from_value(serde_json::json!({
             "image": "", "created": "2026-01-01T00:00:00Z", "isolation": "process", "path": "foo", "args": [],
-            "config": {}, "host": {}, "mounts": [], "mac": null
+            "config": {}, "host": {}, "mounts": [], "endpoints": []
         }))
         .unwrap();
         let code = |text: &str| {

@@ -8,6 +8,8 @@
 //! daemon starts. That makes everything on record again that is not there.
 
 mod endpoint;
+pub mod join;
+pub mod links;
 mod names;
 mod spec;
 
@@ -27,9 +29,12 @@ use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult, chain};
 use crate::events::Event;
 use crate::network::LOCK;
-pub use endpoint::{Attachment, UserEndpoint, attachment, resolve};
+pub use endpoint::{
+    Attachment, Endpoint, Place, attachments, check_mac, choose_default, free_number, is_own_mode, resolve,
+};
+pub use join::shim_of;
 pub use names::names_of;
-pub use spec::{Request, Spec};
+pub use spec::{Driver, Request, Spec};
 
 /// How long a network's removal waits for containers whose removal clients were told of.
 const LAST_CONTAINERS: Duration = Duration::from_secs(10);
@@ -137,6 +142,8 @@ impl Network {
         let spec = &self.spec;
         let subnet = spec.subnet().map(|subnet| subnet.to_string()).unwrap_or_default();
         let mut config = json!({ "Subnet": subnet, "Gateway": spec.gateway });
+        let ipv6 = spec.ipv6.as_ref();
+        let ipv6 = ipv6.map(|ipv6| json!({ "Subnet": ipv6.subnet().to_string(), "Gateway": ipv6.gateway }));
         if !spec.range.is_empty() {
             config["IPRange"] = json!(spec.range);
         }
@@ -148,10 +155,14 @@ impl Network {
             "Id": self.id,
             "Created": self.created.to_string(),
             "Scope": "local",
-            "Driver": "bridge",
+            "Driver": spec.driver.name(),
             "EnableIPv4": true,
-            "EnableIPv6": false,
-            "IPAM": { "Driver": "default", "Options": {}, "Config": [config] },
+            "EnableIPv6": ipv6.is_some(),
+            "IPAM": {
+                "Driver": "default",
+                "Options": {},
+                "Config": std::iter::once(config).chain(ipv6).collect::<Vec<_>>(),
+            },
             "Internal": spec.internal,
             "Attachable": spec.attachable,
             "Ingress": false,
@@ -164,20 +175,24 @@ impl Network {
     }
 
     fn event(&self, action: &str) -> Event {
-        Event::now("network", action, self.id.as_str()).with("name", self.name.clone()).with("type", "bridge")
+        let event = Event::now("network", action, self.id.as_str()).with("name", self.name.clone());
+        event.with("type", self.spec.driver.name())
     }
 }
 
-/// The resolver that a container asks; none when its network has none.
+/// The resolver that a container asks: that of the first of its networks that has one. Each answers for all of them.
 pub fn resolver(engine: &Engine, record: &Record) -> Option<Ipv4Addr> {
-    let network = engine.networks.find(&record.endpoint.as_ref()?.network).ok()?;
-    network.resolves().then_some(network.spec.gateway)
+    let networks =
+        record.endpoints.iter().filter_map(|endpoint| engine.networks.find(&endpoint.network).ok());
+    networks.into_iter().find(|network| network.resolves()).map(|network| network.spec.gateway)
 }
 
 /// Starts the resolvers of the networks that are there.
 pub async fn listen(engine: &Shared) {
-    for network in engine.networks.all().iter().filter(|network| network.problem.is_empty()) {
-        start_resolver(engine, network).await;
+    for network in engine.networks.all() {
+        if network.problem.is_empty() && network.spec.driver == Driver::Bridge {
+            start_resolver(engine, &network).await;
+        }
     }
 }
 
@@ -204,7 +219,9 @@ pub async fn create(engine: &Shared, request: Request) -> ApiResult<Arc<Network>
     let made =
         making.await.map_err(|error| ApiError::internal(format!("cannot make the network: {error}")))??;
     let network = Arc::new(made);
-    start_resolver(engine, &network).await;
+    if network.spec.driver == Driver::Bridge {
+        start_resolver(engine, &network).await;
+    }
     engine.networks.all.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&network));
     engine.events.publish(network.event("create"));
     Ok(network)
@@ -222,14 +239,18 @@ fn make(engine: &Engine, request: Request) -> ApiResult<Network> {
             cofferdam_net::free_subnet().map_err(|error| ApiError::internal(chain(&error)))?;
         cofferdam_net::Subnet::new(gateway, prefix).map_err(|error| ApiError::internal(error.to_string()))
     })?;
-    let free = cofferdam_net::is_free(spec.gateway, spec.prefix);
-    if !free.map_err(|error| ApiError::internal(chain(&error)))? {
+    if overlaps(engine, &spec)? {
         return Err(ApiError::forbidden(
             "invalid pool request: Pool overlaps with other one on this address space",
         ));
     }
-    spec.bridge = free_bridge(&engine.instance);
-    spec.nft_table = table(&engine.instance, &spec.bridge);
+    match &spec.driver {
+        Driver::Bridge => {
+            spec.bridge = free_bridge(&engine.instance);
+            spec.nft_table = table(&engine.instance, &spec.bridge);
+        }
+        Driver::Macvlan { parent, .. } => only_user_of(engine, parent)?,
+    }
     let row = NetworkRow {
         id: cofferdam_model::random_hex(32),
         name,
@@ -294,7 +315,43 @@ fn active(engine: &Engine, holders: &[String]) -> Vec<String> {
     live.map(|container| format!("name:{:?} id:{:?}", container.name(), container.id.short())).collect()
 }
 
+/// Whether another has addresses of its subnets. What is the outside's anyway may be the host's, too.
+fn overlaps(engine: &Engine, spec: &Spec) -> ApiResult<bool> {
+    let subnet = spec.subnet()?;
+    let others = engine.networks.all();
+    let mut others = others.iter().map(|other| &other.spec);
+    let meets = |other: &Spec| {
+        subnet.overlaps(other.gateway, other.prefix)
+            || spec.ipv6.as_ref().zip(other.ipv6.as_ref()).is_some_and(|(one, other)| {
+                one.subnet().contains(other.gateway) || other.subnet().contains(one.gateway)
+            })
+    };
+    Ok(others.any(meets)
+        || spec.driver == Driver::Bridge
+            && !cofferdam_net::is_free(spec.gateway, spec.prefix)
+                .map_err(|error| ApiError::internal(chain(&error)))?)
+}
+
+/// An interface carries one macvlan network.
+fn only_user_of(engine: &Engine, wanted: &str) -> ApiResult<()> {
+    let all = engine.networks.all();
+    let user = all
+        .iter()
+        .find(|network| matches!(&network.spec.driver, Driver::Macvlan { parent, .. } if parent == wanted));
+    match user {
+        Some(user) => Err(ApiError::forbidden(format!(
+            "network {} is already using parent interface {wanted}",
+            user.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn put_up(spec: &Spec) -> Result<(), String> {
+    if let Driver::Macvlan { parent, .. } = &spec.driver {
+        let there = std::path::Path::new("/sys/class/net").join(parent).exists();
+        return if there { Ok(()) } else { Err(format!("the host has no interface {parent}")) };
+    }
     let (bridge, policy) = spec.on_host();
     let there = std::path::Path::new("/sys/class/net").join(&spec.bridge).exists();
     if !there && !cofferdam_net::is_free(spec.gateway, spec.prefix).map_err(|error| chain(&error))? {
@@ -307,6 +364,9 @@ fn put_up(spec: &Spec) -> Result<(), String> {
 }
 
 fn take_down(bridge: &str, table: &str) {
+    if bridge.is_empty() {
+        return;
+    }
     if let Err(error) = cofferdam_net::remove_bridge(bridge, table) {
         tracing::warn!("cannot remove the bridge {bridge}: {}", chain(&error));
     }

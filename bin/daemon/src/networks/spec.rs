@@ -1,9 +1,10 @@
 //! What a network is: a request checked, and as it is recorded.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use cofferdam_net::{BridgeConfig, Policy, Subnet};
+use cofferdam_model::MacvlanMode;
+use cofferdam_net::{BridgeConfig, Policy, Subnet, Subnet6};
 use cofferdam_store::AddressPool;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +14,8 @@ use crate::error::{ApiError, ApiResult};
 const ICC: &str = "com.docker.network.bridge.enable_icc";
 const MASQUERADE: &str = "com.docker.network.bridge.enable_ip_masquerade";
 const MTU: &str = "com.docker.network.driver.mtu";
+const PARENT: &str = "parent";
+const MACVLAN_MODE: &str = "macvlan_mode";
 
 /// IPv4 asks for it (RFC 791); Ethernet cards have no more than the latter.
 const MTU_RANGE: std::ops::RangeInclusive<u32> = 68..=65535;
@@ -59,14 +62,22 @@ struct Range {
     auxiliary_addresses: BTreeMap<String, String>,
 }
 
+impl Range {
+    fn is_ipv6(&self) -> bool {
+        self.subnet.contains(':') || self.gateway.contains(':') || self.ip_range.contains(':')
+    }
+}
+
 /// A network as recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// The bridge on the host.
+    /// What carries it.
+    pub driver: Driver,
+    /// The bridge on the host, if it has one.
     pub bridge: String,
     /// The nftables table of its rules.
     pub nft_table: String,
-    /// The bridge's address: the containers' gateway and resolver.
+    /// The containers' gateway: the bridge's address, where their resolver is, too; else somebody's outside.
     pub gateway: Ipv4Addr,
     /// The subnet's prefix length.
     pub prefix: u8,
@@ -76,6 +87,8 @@ pub struct Spec {
     pub range: String,
     /// Addresses that are others', by a name.
     pub auxiliary: BTreeMap<String, Ipv4Addr>,
+    /// Its IPv6.
+    pub ipv6: Option<Ipv6>,
     /// Everything's MTU.
     pub mtu: u32,
     /// Whether nothing goes in or out.
@@ -92,6 +105,55 @@ pub struct Spec {
     pub labels: BTreeMap<String, String>,
 }
 
+/// What carries a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge of its own, with NAT.
+    #[default]
+    Bridge,
+    /// An interface of the host, whose network it is part of.
+    Macvlan {
+        /// That interface.
+        parent: String,
+        /// What passes between its containers.
+        mode: MacvlanMode,
+    },
+}
+
+impl Driver {
+    /// Docker's name for it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Macvlan { .. } => "macvlan",
+        }
+    }
+}
+
+/// A network's IPv6.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6 {
+    /// The gateway.
+    pub gateway: Ipv6Addr,
+    /// The subnet's prefix length.
+    pub prefix: u8,
+    /// Whether the subnet was asked for.
+    pub chosen: bool,
+}
+
+impl Ipv6 {
+    /// `fd00:1:2:3::/64`
+    pub fn subnet(&self) -> Subnet6 {
+        Subnet6::new(self.gateway, self.prefix)
+    }
+
+    /// Whether a container may have this address.
+    pub fn allows(&self, address: Ipv6Addr) -> bool {
+        self.subnet().contains(address) && address != self.gateway && address != self.subnet().network()
+    }
+}
+
 impl Spec {
     /// Checks a request. `free` gives a subnet when none was asked for.
     pub fn check(request: Request, free: impl FnOnce() -> ApiResult<Subnet>) -> ApiResult<Self> {
@@ -104,9 +166,13 @@ impl Spec {
             Some("0" | "f" | "F" | "false" | "False" | "FALSE") => Ok(false),
             Some(other) => Err(ApiError::bad_request(format!("invalid value {other:?} for option {key}"))),
         };
-        if let Some(key) = request.options.keys().find(|key| ![ICC, MASQUERADE, MTU].contains(&key.as_str()))
-        {
-            return wrong(format!("option {key} is not supported: want one of {ICC}, {MASQUERADE}, {MTU}"));
+        let driver = driver(&request)?;
+        let known: &[&str] = match driver {
+            Driver::Bridge => &[ICC, MASQUERADE, MTU],
+            Driver::Macvlan { .. } => &[PARENT, MACVLAN_MODE, MTU],
+        };
+        if let Some(key) = request.options.keys().find(|key| !known.contains(&key.as_str())) {
+            return wrong(format!("option {key} is not supported: want one of {}", known.join(", ")));
         }
         let mtu = match request.options.get(MTU).map(String::as_str) {
             None | Some("" | "0") => DEFAULT_MTU,
@@ -116,10 +182,20 @@ impl Spec {
             },
         };
         let (icc, masquerade) = (flag(ICC, true)?, flag(MASQUERADE, true)?);
-        let range = match request.ipam.config.as_slice() {
+        let (of_ipv6, of_ipv4): (Vec<_>, Vec<_>) =
+            request.ipam.config.iter().partition(|range| range.is_ipv6());
+        let range = match of_ipv4.as_slice() {
             [] => Range::default(),
-            [range] => range.clone(),
-            _ => return wrong("a network has one IPv4 subnet here, and no IPv6".to_owned()),
+            [range] => (*range).clone(),
+            _ => return wrong("a network has one IPv4 subnet here".to_owned()),
+        };
+        let ipv6 = match of_ipv6.as_slice() {
+            [] => request.enable_ipv6.then(|| ipv6(None)).transpose()?,
+            [_] if !request.enable_ipv6 => {
+                return wrong("an IPv6 subnet needs a network with IPv6: add --ipv6".to_owned());
+            }
+            [range] => Some(ipv6(Some(range))?),
+            _ => return wrong("a network has one IPv6 subnet here".to_owned()),
         };
         let chosen = !range.subnet.is_empty();
         let parts =
@@ -158,6 +234,7 @@ impl Spec {
             }
         }
         Ok(Self {
+            driver,
             bridge: String::new(),
             nft_table: String::new(),
             gateway,
@@ -165,6 +242,7 @@ impl Spec {
             chosen,
             range: range.ip_range,
             auxiliary,
+            ipv6,
             mtu,
             internal: request.internal,
             icc,
@@ -219,6 +297,7 @@ impl Spec {
             name: self.bridge.clone(),
             gateway: self.gateway,
             prefix: self.prefix,
+            ipv6: self.ipv6.as_ref().map(|ipv6| (ipv6.gateway, ipv6.prefix)),
             mtu: self.mtu,
             nft_table: self.nft_table.clone(),
             published: Vec::new(),
@@ -253,14 +332,11 @@ fn check_kind(request: &Request) -> ApiResult<()> {
         )));
     }
     match request.driver.as_str() {
-        "" | "default" | "bridge" => {}
+        "" | "default" | "bridge" | "macvlan" => {}
         only @ ("host" | "null") => {
             return Err(ApiError::forbidden(format!("only one instance of \"{only}\" network is allowed")));
         }
-        "macvlan" | "ipvlan" => {
-            let what = format!("the network driver {}", request.driver);
-            return Err(ApiError::not_implemented(&what, "the networks issue"));
-        }
+        "ipvlan" => return wrong("the network driver ipvlan is not supported: use macvlan"),
         "overlay" => return wrong("This node is not a swarm manager: there is no overlay network here"),
         other => {
             return Err(ApiError::not_found(format!(
@@ -268,11 +344,8 @@ fn check_kind(request: &Request) -> ApiResult<()> {
             )));
         }
     }
-    if request.enable_ipv6 {
-        return Err(ApiError::not_implemented("IPv6 in networks", "the networks issue"));
-    }
     if request.enable_ipv4 == Some(false) {
-        return wrong("IPv4 or IPv6 must be enabled");
+        return wrong("a network without IPv4 is not supported: leave out --ipv4=false");
     }
     if request.ingress || request.scope == "swarm" {
         return wrong("This node is not a swarm manager: networks are local");
@@ -290,6 +363,59 @@ fn check_kind(request: &Request) -> ApiResult<()> {
         return wrong("IPAM options are not supported");
     }
     Ok(())
+}
+
+/// The driver with its options.
+fn driver(request: &Request) -> ApiResult<Driver> {
+    if request.driver != "macvlan" {
+        return Ok(Driver::Bridge);
+    }
+    let option = |key: &str| request.options.get(key).map(String::as_str).unwrap_or_default();
+    let parent = option(PARENT);
+    let good = !parent.is_empty() && parent.len() <= 15 && parent != "lo";
+    if !good || parent.contains(['/', '\0']) || parent.contains(char::is_whitespace) {
+        return Err(ApiError::bad_request(format!(
+            "a macvlan network needs an interface of the host: -o parent=NAME, not {parent:?}"
+        )));
+    }
+    let mode = option(MACVLAN_MODE);
+    let mode = super::endpoint::macvlan_mode(mode)
+        .ok_or_else(|| ApiError::bad_request(format!("unknown macvlan mode: {mode}")))?;
+    if request.internal {
+        return Err(ApiError::bad_request(
+            "a macvlan network is the outside's: it cannot be internal; use the driver bridge",
+        ));
+    }
+    if !request.ipam.config.iter().any(|range| !range.is_ipv6() && !range.subnet.is_empty()) {
+        return Err(ApiError::bad_request(
+            "a macvlan network needs the outside's subnet, and its gateway: --subnet 192.0.2.0/24 --gateway 192.0.2.1",
+        ));
+    }
+    Ok(Driver::Macvlan { parent: parent.to_owned(), mode })
+}
+
+/// A network's IPv6: as asked for, else a unique local subnet by chance.
+fn ipv6(range: Option<&Range>) -> ApiResult<Ipv6> {
+    let wrong = |text: String| ApiError::bad_request(format!("invalid network config:\n{text}"));
+    let Some(range) = range else {
+        let mut random = [0; 5];
+        hex::decode_to_slice(cofferdam_model::random_hex(5), &mut random)
+            .map_err(|error| ApiError::internal(error.to_string()))?;
+        let subnet = Subnet6::unique_local(random);
+        return Ok(Ipv6 { gateway: subnet.gateway(), prefix: subnet.prefix(), chosen: false });
+    };
+    let subnet: Subnet6 =
+        range.subnet.parse().map_err(|error| wrong(format!("invalid subnet {}: {error}", range.subnet)))?;
+    if !range.ip_range.is_empty() || !range.auxiliary_addresses.is_empty() {
+        return Err(wrong("an IPv6 subnet has no ip-range and no auxiliary addresses here".to_owned()));
+    }
+    let gateway = match range.gateway.as_str() {
+        "" => subnet.gateway(),
+        text => text.parse().ok().filter(|gateway| subnet.contains(*gateway)).ok_or_else(|| {
+            wrong(format!("invalid gateway {text}: parent subnet {subnet} doesn't contain it"))
+        })?,
+    };
+    Ok(Ipv6 { gateway, prefix: subnet.prefix(), chosen: true })
 }
 
 fn parse_subnet(text: &str) -> ApiResult<Subnet> {
@@ -358,6 +484,26 @@ mod tests {
     }
 
     #[test]
+    fn other_drivers_and_families() {
+        let spec = checked(json!({
+            "Driver": "macvlan", "Options": { "parent": "eth0", "macvlan_mode": "private" },
+            "IPAM": { "Config": [{ "Subnet": "192.0.2.0/24", "Gateway": "192.0.2.254" }] },
+        }))
+        .unwrap();
+        assert_eq!(spec.driver, Driver::Macvlan { parent: "eth0".to_owned(), mode: MacvlanMode::Private });
+        let spec = checked(json!({ "EnableIPv6": true })).unwrap();
+        let ipv6 = spec.ipv6.unwrap();
+        assert!(!ipv6.chosen && ipv6.subnet().to_string().starts_with("fd") && ipv6.prefix == 64);
+        let spec = checked(json!({
+            "EnableIPv6": true, "IPAM": { "Config": [{ "Subnet": "fd00:7::/64" }, { "Subnet": "10.5.0.0/24" }] },
+        }))
+        .unwrap();
+        let ipv6 = spec.ipv6.unwrap();
+        assert_eq!((ipv6.gateway.to_string().as_str(), spec.gateway), ("fd00:7::1", [10, 5, 0, 1].into()));
+        assert!(ipv6.allows("fd00:7::9".parse().unwrap()) && !ipv6.allows(ipv6.gateway));
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         for (request, words) in [
             (json!({ "Name": "" }), "invalid network name"),
@@ -365,14 +511,27 @@ mod tests {
             (json!({ "Name": "a/b" }), "invalid network name"),
             (json!({ "Name": "host" }), "predefined host network"),
             (json!({ "Driver": "weave" }), "could not find plugin weave"),
-            (json!({ "Driver": "macvlan" }), "not implemented"),
-            (json!({ "EnableIPv6": true }), "IPv6"),
+            (json!({ "Driver": "macvlan" }), "-o parent=NAME"),
+            (json!({ "Driver": "macvlan", "Options": { "parent": "a/b" } }), "-o parent=NAME"),
+            (json!({ "Driver": "macvlan", "Options": { "parent": "eth0" } }), "needs the outside's subnet"),
+            (
+                json!({ "Driver": "macvlan", "Options": { "parent": "eth0", "macvlan_mode": "x" } }),
+                "macvlan mode: x",
+            ),
+            (ipam(json!({ "Subnet": "fd00::/64" })), "add --ipv6"),
+            (
+                json!({ "EnableIPv6": true, "IPAM": { "Config": [{ "Subnet": "fd00::/127" }] } }),
+                "invalid subnet",
+            ),
+            (
+                json!({ "EnableIPv6": true, "IPAM": { "Config": [{ "Subnet": "fd00::/64", "Gateway": "fd01::1" }] } }),
+                "invalid gateway",
+            ),
             (json!({ "Options": { "x": "y" } }), "option x is not supported"),
             (json!({ "Options": { MTU: "5" } }), "invalid MTU"),
             (json!({ "Options": { ICC: "maybe" } }), "invalid value"),
             (ipam(json!({ "Gateway": "10.5.0.1" })), "needs a subnet"),
             (ipam(json!({ "Subnet": "10.5.0.1/24" })), "it should be 10.5.0.0/24"),
-            (ipam(json!({ "Subnet": "fd00::/64" })), "invalid subnet"),
             (ipam(json!({ "Subnet": "10.5.0.0/24", "Gateway": "10.6.0.1" })), "doesn't contain"),
             (ipam(json!({ "Subnet": "10.5.0.0/24", "IPRange": "10.5.0.0/16" })), "ip-range"),
         ] {

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
 use std::sync::{Mutex, PoisonError};
 
-use cofferdam_model::{ContainerId, Protocol, PublishedPort};
+use cofferdam_model::{ContainerId, Interface, Link, Protocol, PublishedPort};
 use cofferdam_net::Published;
 use serde_json::{Map, Value, json};
 
@@ -171,10 +171,22 @@ impl Ports {
 
 /// Has a container's ports lead to it. Blocking.
 pub fn publish(engine: &Engine, status: &Status) -> Result<(), String> {
-    let (Some(table), Some(network)) = (table(engine), &status.network) else { return Ok(()) };
-    let published = cofferdam_net::hairpin(&network.host_interface)
-        .and_then(|()| cofferdam_net::publish(table, &led(status)));
+    let (Some(table), Some(Link::Bridge { host_interface, .. })) =
+        (table(engine), status.way_out().map(|interface| &interface.link))
+    else {
+        return Ok(());
+    };
+    let published =
+        cofferdam_net::hairpin(host_interface).and_then(|()| cofferdam_net::publish(table, &led(status)));
     published.map_err(|error| chain(&error))
+}
+
+/// Has a running container's ports lead to another of its addresses. Blocking.
+pub fn lead_elsewhere(engine: &Engine, from: &Status, to: &Status) -> Result<(), String> {
+    if let Some(table) = table(engine) {
+        cofferdam_net::unpublish(table, &led(from)).map_err(|error| chain(&error))?;
+    }
+    publish(engine, to)
 }
 
 /// Ends what [`Ports::take`] and [`publish`] began. `status` is the container's from before. Blocking.
@@ -194,8 +206,9 @@ fn table(engine: &Engine) -> Option<&str> {
 
 /// A status's published ports with where they lead.
 pub fn led(status: &Status) -> Vec<Published> {
-    let Some(network) = &status.network else { return Vec::new() };
-    status.ports.iter().map(|&port| Published { port, address: network.address }).collect()
+    // What is on the outside's network by itself has no ports of the host.
+    let Some(Interface { link: Link::Bridge { .. }, config }) = status.way_out() else { return Vec::new() };
+    status.ports.iter().map(|&port| Published { port, address: config.address }).collect()
 }
 
 /// `NetworkSettings.Ports` of `inspect`: exposed ports that are not published are `null`.

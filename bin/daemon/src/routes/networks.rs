@@ -6,13 +6,17 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, response::IntoResponse};
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::containers::config::lenient;
+use crate::containers::config::{self, lenient};
+use crate::containers::inspect::endpoint_id;
+use crate::containers::lifecycle;
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
 use crate::events::Event;
+use crate::networks::Place;
 use crate::server::{JsonBody, Params};
 use crate::{containers, network, networks};
 
@@ -26,8 +30,8 @@ pub fn router() -> Router<Shared> {
         .route("/networks/create", post(create))
         .route("/networks/prune", post(prune))
         .route("/networks/{name}", get(inspect).delete(remove))
-        .route("/networks/{name}/connect", post(not_yet))
-        .route("/networks/{name}/disconnect", post(not_yet))
+        .route("/networks/{name}/connect", post(connect))
+        .route("/networks/{name}/disconnect", post(disconnect))
 }
 
 async fn list(State(engine): State<Shared>, params: Params) -> ApiResult {
@@ -42,8 +46,9 @@ async fn list(State(engine): State<Shared>, params: Params) -> ApiResult {
         .filter(|network| {
             let text = |key: &str| network[key].as_str().unwrap_or_default();
             let builtin = network["Created"] == NEVER;
-            let unused =
-                || !builtin && endpoints(&engine, text("Name")).as_object().is_none_or(Map::is_empty);
+            let unused = || {
+                !builtin && endpoints(&engine, text("Id"), text("Name")).as_object().is_none_or(Map::is_empty)
+            };
             dangling.is_none_or(|wanted| unused() == wanted)
                 && filters.labels("label", |key| network["Labels"][key].as_str())
                 && filters.any("name", |wanted| text("Name").contains(wanted))
@@ -72,7 +77,8 @@ async fn create(State(engine): State<Shared>, JsonBody(body): JsonBody<Value>) -
 
 async fn inspect(State(engine): State<Shared>, Path(name): Path<String>) -> ApiResult<Json<Value>> {
     let mut network = find(&engine, &name)?;
-    network["Containers"] = endpoints(&engine, network["Name"].as_str().unwrap_or_default());
+    let text = |key: &str| network[key].as_str().unwrap_or_default().to_owned();
+    network["Containers"] = endpoints(&engine, &text("Id"), &text("Name"));
     Ok(Json(network))
 }
 
@@ -105,8 +111,54 @@ async fn prune(State(engine): State<Shared>, params: Params) -> ApiResult<Json<V
     Ok(Json(json!({ "NetworksDeleted": if gone.is_empty() { Value::Null } else { json!(gone) } })))
 }
 
-async fn not_yet() -> ApiError {
-    ApiError::not_implemented("connecting and disconnecting containers that exist", "the networks issue")
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Connection {
+    container: String,
+    endpoint_config: config::Endpoint,
+    force: bool,
+}
+
+async fn connect(
+    State(engine): State<Shared>,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult<StatusCode> {
+    let (network, asked) = connection(&engine, &name, body)?;
+    let container = engine.containers.find(&asked.container)?;
+    if ["host", "none"].contains(&network.1.as_str()) {
+        return Err(ApiError::forbidden(format!(
+            "container cannot be connected to the {} network: it is a network mode, chosen when the container is made",
+            network.1
+        )));
+    }
+    let endpoint = Place::find(&engine, &network.0)?.endpoint(&engine, &asked.endpoint_config)?;
+    lifecycle::connect(&container, endpoint).await?;
+    Ok(StatusCode::OK)
+}
+
+async fn disconnect(
+    State(engine): State<Shared>,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult<StatusCode> {
+    let ((network, _), asked) = connection(&engine, &name, body)?;
+    // Force is for endpoints of containers that are gone, which there are none of here.
+    let container = match engine.containers.find(&asked.container) {
+        Err(_absent) if asked.force => return Ok(StatusCode::OK),
+        found => found?,
+    };
+    lifecycle::disconnect(&container, network).await?;
+    Ok(StatusCode::OK)
+}
+
+/// The network's ID and name, and what is asked of it.
+fn connection(engine: &Engine, name: &str, body: Value) -> ApiResult<((String, String), Connection)> {
+    let asked: Connection =
+        lenient(body).map_err(|error| ApiError::bad_request(format!("invalid JSON: {error}")))?;
+    let network = find(engine, name)?;
+    let text = |key: &str| network[key].as_str().unwrap_or_default().to_owned();
+    Ok(((text("Id"), text("Name")), asked))
 }
 
 fn find(engine: &Engine, name: &str) -> ApiResult<Value> {
@@ -119,23 +171,29 @@ fn find(engine: &Engine, name: &str) -> ApiResult<Value> {
     by_name.or_else(by_id).cloned().ok_or_else(|| ApiError::not_found(format!("network {name} not found")))
 }
 
-/// The containers that run in a network.
-fn endpoints(engine: &Engine, network: &str) -> Value {
+/// The containers that run in a network, by its ID and name.
+fn endpoints(engine: &Engine, id: &str, name: &str) -> Value {
     let mut endpoints = Map::new();
     for container in engine.containers.all() {
-        let status = container.status();
-        if container.record().network() != network || !status.is_running() {
+        let (record, status) = (container.record(), container.status());
+        if !status.is_running() {
             continue;
         }
-        let bridge = status.network.as_ref();
-        let address = bridge.map(|at| format!("{}/{}", at.address, at.prefix)).unwrap_or_default();
+        let joined = status.networks.iter().find(|joined| joined.network == id);
+        // `host` and `none` are modes.
+        if joined.is_none() && !(record.endpoints.is_empty() && record.network() == name) {
+            continue;
+        }
+        let config = joined.map(|joined| &joined.interface.config);
+        let address = config.map(|config| format!("{}/{}", config.address, config.prefix));
+        let address6 =
+            config.and_then(|config| config.ipv6).map(|at| format!("{}/{}", at.address, at.prefix));
         let endpoint = json!({
             "Name": container.name(),
-            // As stable as the container: it has one endpoint.
-            "EndpointID": hex::encode(Sha256::digest(format!("cofferdam endpoint {}", container.id))),
-            "MacAddress": bridge.map(|at| at.mac.as_str()).unwrap_or_default(),
-            "IPv4Address": address,
-            "IPv6Address": "",
+            "EndpointID": endpoint_id(&container, id),
+            "MacAddress": config.map(|config| config.mac.as_str()).unwrap_or_default(),
+            "IPv4Address": address.unwrap_or_default(),
+            "IPv6Address": address6.unwrap_or_default(),
         });
         endpoints.insert(container.id.to_string(), endpoint);
     }

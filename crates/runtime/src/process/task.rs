@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use cofferdam_model::{HelperExec, ProcessInfo, Resources, TaskInfo, TaskUsage, Usage, WindowSize};
+use cofferdam_model::{
+    ChangedFile, HelperExec, InterfaceConfig, ProcessInfo, Resources, TaskInfo, TaskUsage, Usage, WindowSize,
+};
 use cofferdam_sys::process::ProcessHandle;
 use cofferdam_sys::trace::marks;
 
@@ -200,6 +202,11 @@ impl Task for ProcessTask {
             count = self.ooms.after(seen) => count,
             _ = self.init.exited.wait() => Err(Error::Finished),
         }
+    }
+
+    /// Its shim has made them already.
+    async fn rewire(&self, _: Vec<InterfaceConfig>, _: Vec<ChangedFile>) -> Result<(), Error> {
+        Ok(())
     }
 
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error> {

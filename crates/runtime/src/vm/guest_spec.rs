@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use cofferdam_model::{NetworkSpec, Resources, RootfsSpec, Share, ShimSpec};
-use cofferdam_proto::{CreateContainer, GuestFile, GuestNetwork, Prepare, StreamIds};
+use cofferdam_model::{InterfaceConfig, NetworkSpec, Resources, RootfsSpec, Share, ShimSpec};
+use cofferdam_proto::{CreateContainer, GuestFile, Prepare, StreamIds};
 use serde_json::{Value, json};
 
 use super::guest_paths;
@@ -62,32 +62,29 @@ impl GuestSpec {
         }
         adapt(&mut spec);
         let (args, env) = take_program(&mut spec["process"]);
-        let network = guest_network(&shim.network);
+        let (network, interfaces) = guest_network(&shim.network);
         let prepare = Prepare {
             spec: spec.to_string(),
             terminal: request.terminal,
             stdin: request.stdin,
-            network: network.is_some(),
+            network,
             files: files.iter().map(|file| file.name.clone()).collect(),
             share: !shares.is_empty(),
         };
         // Numbered, and limited by what the VM is, by who has it.
         let (streams, own) = (StreamIds::default(), Resources::default());
-        let create = CreateContainer { hostname, network, args, env, streams, files, limits: own };
+        let create = CreateContainer { hostname, interfaces, args, env, streams, files, limits: own };
         Ok(Self { prepare, create, shares, cgroup, limits, oom_score_adj })
     }
 }
 
-fn guest_network(network: &NetworkSpec) -> Option<GuestNetwork> {
+/// Whether it has the VM's card, and its interfaces so far.
+fn guest_network(network: &NetworkSpec) -> (bool, Vec<InterfaceConfig>) {
     match network {
-        NetworkSpec::Bridge(bridge) => Some(GuestNetwork {
-            mac: bridge.mac.clone(),
-            address: bridge.address,
-            prefix: bridge.prefix,
-            gateway: bridge.gateway,
-            mtu: bridge.mtu,
-        }),
-        NetworkSpec::None | NetworkSpec::Host => None,
+        NetworkSpec::Own { interfaces } => {
+            (true, interfaces.iter().map(|interface| interface.config.clone()).collect())
+        }
+        NetworkSpec::None | NetworkSpec::Host | NetworkSpec::Container { .. } => (false, Vec::new()),
     }
 }
 

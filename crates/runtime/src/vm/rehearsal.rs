@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_model::{DEFAULT_PATH, Resources};
-use cofferdam_proto::{CreateContainer, GuestFile, GuestNetwork, Prepare, Request};
+use cofferdam_model::{DEFAULT_PATH, InterfaceConfig, Resources};
+use cofferdam_proto::{CreateContainer, GuestFile, Prepare, Request};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
@@ -47,7 +47,7 @@ pub(super) async fn run(task: &Arc<VmTask>, prepare: &Prepare, let_disk_go: bool
     let (streams, mut stdio) = task.connect(prepare.terminal, prepare.stdin);
     let create = CreateContainer {
         hostname: "rehearsal".to_owned(),
-        network: prepare.network.then(network),
+        interfaces: prepare.network.then(network).into_iter().collect(),
         args: words("wait"),
         env: environment(),
         streams,
@@ -118,12 +118,15 @@ fn environment() -> Vec<String> {
 }
 
 /// An address that leads nowhere (RFC 5737).
-fn network() -> GuestNetwork {
-    GuestNetwork {
+fn network() -> InterfaceConfig {
+    InterfaceConfig {
+        name: "eth0".to_owned(),
         mac: "02:42:c0:00:02:02".to_owned(),
         address: [192, 0, 2, 2].into(),
         prefix: 24,
-        gateway: [192, 0, 2, 1].into(),
+        gateway: Some([192, 0, 2, 1].into()),
+        ipv6: None,
         mtu: 1500,
+        is_default: true,
     }
 }

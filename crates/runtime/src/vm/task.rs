@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cofferdam_model::{ProcessInfo, Resources, TaskInfo, TaskUsage, VmInfo, WindowSize};
-use cofferdam_proto::{EndedBy, Event, ExecProcess, Message, Request, Response, StreamIds};
+use cofferdam_model::{
+    ChangedFile, InterfaceConfig, ProcessInfo, Resources, TaskInfo, TaskUsage, VmInfo, WindowSize,
+};
+use cofferdam_proto::{EndedBy, Event, ExecProcess, Message, Request, Response, Rewire, StreamIds};
 use cofferdam_sys::trace::marks;
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -327,6 +329,11 @@ impl Task for VmTask {
             count = self.ooms.after(seen) => count,
             _ = self.wait("") => Err(Error::Finished),
         }
+    }
+
+    async fn rewire(&self, interfaces: Vec<InterfaceConfig>, files: Vec<ChangedFile>) -> Result<(), Error> {
+        self.is_running("")?;
+        self.tell(Request::Rewire(Rewire { interfaces, files })).await
     }
 
     async fn wait(&self, exec_id: &str) -> Result<Exit, Error> {

@@ -62,12 +62,15 @@ pub(super) struct Group<'a> {
     pub oom_score_adj: i64,
 }
 
-/// The MAC address in a VM's network.
+/// The MAC address of a VM's card, which is its first network's.
 pub(super) fn mac_of(network: &NetworkSpec) -> String {
-    match network {
-        NetworkSpec::Bridge(bridge) => bridge.mac.clone(),
-        NetworkSpec::None | NetworkSpec::Host => NO_MAC.to_owned(),
-    }
+    let card = match network {
+        NetworkSpec::Own { interfaces } => {
+            interfaces.iter().map(|interface| &interface.config).find(|config| config.vlan().is_none())
+        }
+        NetworkSpec::None | NetworkSpec::Host | NetworkSpec::Container { .. } => None,
+    };
+    card.map_or_else(|| NO_MAC.to_owned(), |config| config.mac.clone())
 }
 
 /// The host's side of a VM.

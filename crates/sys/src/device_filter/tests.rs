@@ -1,6 +1,7 @@
 //! The instructions as data, what they decide by an interpreter of their own, and the kernel's verifier.
 
 use super::*;
+use crate::bpf::{LOAD_WORD, MOVE_REGISTER};
 
 const NULL: DeviceRule = DeviceRule {
     allow: true,

@@ -20,8 +20,7 @@ fn record(host: HostConfig) -> Record {
         },
         host,
         mounts: Vec::new(),
-        mac: None,
-        endpoint: None,
+        endpoints: Vec::new(),
     }
 }
 
