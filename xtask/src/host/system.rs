@@ -13,7 +13,7 @@ use crate::{debian, packages, project::run};
 const SIZE: &str = "24G";
 
 /// What the host needs besides the packages that building and running need. The kernel is the release's own, of the full
-/// flavour: the cloud flavour has no 9p.
+/// flavour: the cloud flavour lacks what a host needs.
 const MORE: [&str; 3] = ["linux-image-amd64", "mount", "zstd"];
 
 /// The kernel's first program of ours: the disk with the build has the rest.
