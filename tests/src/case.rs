@@ -1,11 +1,16 @@
 //! One row of the table.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::{Background, Daemon, Host, Invocation, Pty};
+
+/// The first VM with so many processors and so much memory boots a template before it runs, beside all other cases. Two
+/// emulated processors, which wait for each other on one thread, take 20 seconds for it on an idle host.
+const FIRST_OF_ITS_KIND: Duration = Duration::from_secs(240);
 
 /// Where a case runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +147,8 @@ impl<'a> Case<'a> {
     /// `docker run -d` at this level under a name of the case's own, which is returned.
     pub fn detached(&self, suffix: &str, args: &[&str]) -> Result<String> {
         let (name, isolation) = (self.name(suffix), self.isolation());
-        self.docker(&[&["run", "-d", "--name", &name, &isolation], args].concat())?.ok()?;
+        let run = self.docker(&[&["run", "-d", "--name", &name, &isolation], args].concat())?;
+        run.limit(FIRST_OF_ITS_KIND).ok()?;
         Ok(name)
     }
 
@@ -158,7 +164,7 @@ impl<'a> Case<'a> {
 
     /// Waits until a container is in this state.
     pub fn becomes(&self, container: &str, status: &str) -> Result<Value> {
-        crate::eventually(std::time::Duration::from_secs(60), || {
+        crate::eventually(Duration::from_secs(60), || {
             Ok(Some(self.inspect(container)?).filter(|seen| seen["State"]["Status"] == status))
         })
         .with_context(|| format!("{container} never was {status}"))
