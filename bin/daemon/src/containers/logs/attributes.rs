@@ -94,7 +94,7 @@ mod tests {
         let record: Record = serde_json::from_value(json!({
             "image": "", "created": "2026-01-01T00:00:00Z", "isolation": "process", "path": "foo", "args": [],
             "config": { "Labels": { "tier": "web", "com.x.a": "1", "other": "2" }, "Env": ["OS=linux", "TERM=x", "A=b=c"] },
-            "host": {}, "mounts": [], "mac": null
+            "host": {}, "mounts": [], "endpoints": []
         }))
         .unwrap();
         let chosen = |asked: &[_]| {
