@@ -128,9 +128,16 @@ impl Worker {
         };
         let score = format!("/proc/{}/oom_score_adj", started.vm.pid());
         if let Err(source) = std::fs::write(&score, spec.group.oom_score_adj.to_string()) {
+            // A process that has ended already has a better reason, and another way of starting the VM may do.
+            let is_gone = source.kind() == std::io::ErrorKind::NotFound
+                || source.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error());
             started.vm.kill().await;
+            let error = match is_gone {
+                true => Error::Hypervisor(started.vm.ended().await),
+                false => Error::Path { path: score.into(), source },
+            };
             clean(&cgroup, &user);
-            return Err(Error::Path { path: score.into(), source });
+            return Err(error);
         }
         let has_shares = !spec.shares.is_empty();
         let (port, kept) = if has_shares { (Some(started.share), None) } else { (None, Some(started.share)) };
