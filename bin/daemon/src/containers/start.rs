@@ -367,11 +367,19 @@ fn is_shim_of(pid: i32, bundle: &std::path::Path) -> bool {
     words.split(|byte| *byte == 0).any(|word| word == bundle)
 }
 
-/// Removes a directory with everything in it; one that is not there is fine.
+/// Removes a directory with everything in it; one that is not there is fine. A shim that has just been started, of which
+/// nobody knows yet, may write its first file there in this moment.
 pub(super) fn remove_directory(path: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+    let mut tries = 0;
+    loop {
+        match std::fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && tries < 20 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => return Ok(()),
+        }
     }
 }
 
