@@ -10,7 +10,7 @@ use crate::NetError;
 use crate::address::parse_mac;
 use crate::bridge::delete;
 use crate::inside::{
-    address_requests, default_route_requests, forget_default_route, identity_request, loopback_request,
+    address_requests, default_route_requests, identity_request, leave_default_route, loopback_request,
     no_address_requests, same_but_default, switch_ipv6, up_request,
 };
 use crate::netlink::{Link, Request, Rtnl};
@@ -85,16 +85,12 @@ impl Card {
             requests.extend(address_requests(index, new));
             rtnl.send(requests)?;
         }
-        for old in self.now.iter().filter(|old| old.is_default) {
-            if !wanted.iter().any(|new| new.name == old.name && new.is_default) {
-                let index = rtnl.index_of(&old.name)?;
-                forget_default_route(&mut rtnl, index, old)?;
-            }
-        }
+        let next = wanted.iter().find(|new| new.is_default);
+        leave_default_route(&mut rtnl, self.now.iter(), next)?;
         self.now = wanted.to_vec();
-        if let Some(new) = wanted.iter().find(|new| new.is_default) {
-            let index = if new.vlan().is_some() { rtnl.index_of(&new.name)? } else { self.index };
-            rtnl.send(default_route_requests(index, new))?;
+        if let Some(next) = next {
+            let index = if next.vlan().is_some() { rtnl.index_of(&next.name)? } else { self.index };
+            rtnl.send(default_route_requests(index, next))?;
         }
         Ok(())
     }

@@ -121,9 +121,7 @@ pub(crate) fn address_message(index: u32, address: IpAddr, prefix: u8) -> Addres
 
 /// Has what knows no better way go by this interface's gateways, whatever was the way before.
 pub(crate) fn default_route_requests(index: u32, config: &InterfaceConfig) -> Vec<Request> {
-    let ipv6 = config.ipv6.and_then(|ipv6| ipv6.gateway).map(IpAddr::from);
-    let gateways = config.gateway.map(IpAddr::from).into_iter().chain(ipv6);
-    gateways
+    gateways(config)
         .map(|gateway| {
             let message = RouteNetlinkMessage::NewRoute(default_route(index, gateway));
             let doing = format!("set the default route to {gateway}");
@@ -132,22 +130,30 @@ pub(crate) fn default_route_requests(index: u32, config: &InterfaceConfig) -> Ve
         .collect()
 }
 
-/// Takes an interface's default routes away; those that are gone are no error.
-pub(crate) fn forget_default_route(
+/// Takes the default routes of the interface that had them away, unless it is the next to have them. Those that are gone
+/// are no error.
+pub(crate) fn leave_default_route<'a>(
     rtnl: &mut Rtnl,
-    index: u32,
-    config: &InterfaceConfig,
+    now: impl Iterator<Item = &'a InterfaceConfig>,
+    next: Option<&InterfaceConfig>,
 ) -> Result<(), NetError> {
-    let ipv6 = config.ipv6.and_then(|ipv6| ipv6.gateway).map(IpAddr::from);
-    for gateway in config.gateway.map(IpAddr::from).into_iter().chain(ipv6) {
-        let message = RouteNetlinkMessage::DelRoute(default_route(index, gateway));
-        let request = Request::new(message, 0, format!("take the default route to {gateway} away"));
-        match rtnl.send(vec![request]) {
-            Err(error) if error.is(Errno::SRCH) => {}
-            result => result?,
+    for old in now.filter(|old| old.is_default && next.is_none_or(|next| next.name != old.name)) {
+        let index = rtnl.index_of(&old.name)?;
+        for gateway in gateways(old) {
+            let message = RouteNetlinkMessage::DelRoute(default_route(index, gateway));
+            let request = Request::new(message, 0, format!("take the default route to {gateway} away"));
+            match rtnl.send(vec![request]) {
+                Err(error) if error.is(Errno::SRCH) => {}
+                result => result?,
+            }
         }
     }
     Ok(())
+}
+
+fn gateways(config: &InterfaceConfig) -> impl Iterator<Item = IpAddr> {
+    let ipv6 = config.ipv6.and_then(|ipv6| ipv6.gateway).map(IpAddr::from);
+    config.gateway.map(IpAddr::from).into_iter().chain(ipv6)
 }
 
 fn default_route(index: u32, gateway: IpAddr) -> RouteMessage {

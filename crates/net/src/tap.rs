@@ -11,7 +11,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkAttribute;
 
 use crate::NetError;
-use crate::inside::set_up;
+use crate::inside::{set_up, up_request};
 use crate::netlink::{Request, Rtnl};
 use crate::traffic::{classify, ingress, redirect};
 
@@ -24,16 +24,8 @@ const MTU: u32 = 65521;
 pub(crate) struct Tap {
     /// Names of interfaces whose frames go to it.
     joined: Vec<String>,
-    /// Whether its own frames go somewhere, and by a program.
-    out: Option<Way>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// All to `eth0`, as for nearly every container.
-    Plain,
-    /// By their VLANs.
-    Sorted,
+    /// Whether it is up, and its own frames go somewhere.
+    up: bool,
 }
 
 impl Tap {
@@ -41,7 +33,7 @@ impl Tap {
     pub(crate) fn open() -> Result<(Self, OwnedFd), NetError> {
         silence_ipv6();
         let queue = cofferdam_sys::tap::open(TAP).map_err(NetError::Tap)?;
-        Ok((Self { joined: Vec::new(), out: None }, queue))
+        Ok((Self { joined: Vec::new(), up: false }, queue))
     }
 
     /// An interface of this name is gone.
@@ -49,11 +41,11 @@ impl Tap {
         self.joined.retain(|joined| joined != name);
     }
 
-    /// Joins it to these interfaces, which are up, and to no other.
+    /// Joins it to these interfaces, which it brings up, and to no other.
     pub(crate) fn join(&mut self, rtnl: &mut Rtnl, interfaces: &[Interface]) -> Result<(), NetError> {
         let tap = rtnl.index_of(TAP)?;
         let mut requests = Vec::new();
-        if self.out.is_none() {
+        if !self.up {
             let mut up = set_up(tap);
             up.attributes.push(LinkAttribute::Mtu(MTU));
             requests.push(Request::new(
@@ -70,6 +62,9 @@ impl Tap {
             let name = &interface.config.name;
             let index = rtnl.index_of(name)?;
             let is_new = !self.joined.contains(name);
+            if is_new {
+                requests.push(up_request(index, name));
+            }
             match interface.config.vlan() {
                 None => {
                     untagged = Some(index);
@@ -89,19 +84,17 @@ impl Tap {
             }
         }
         match untagged {
-            Some(card) if vlans.is_empty() && self.out.is_none() => {
-                requests.push(redirect(tap, card));
-                self.out = Some(Way::Plain);
-            }
+            // Nearly every container's: no program is needed.
+            Some(card) if vlans.is_empty() && !self.up => requests.push(redirect(tap, card)),
             _ => {
                 let program =
                     cofferdam_sys::vlan_filter::sort(untagged, &vlans).map_err(NetError::Program)?;
                 requests.push(classify(tap, &program));
                 programs.push(program);
-                self.out = Some(Way::Sorted);
             }
         }
         rtnl.send(requests)?;
+        self.up = true;
         self.joined = interfaces.iter().map(|interface| interface.config.name.clone()).collect();
         Ok(())
     }

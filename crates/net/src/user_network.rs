@@ -23,50 +23,49 @@ impl Policy {
 /// The table as a whole, with `more` in it, to be put in place of the former one in one transaction: adding the table first
 /// makes deleting it succeed in any case. What the chains are for is said in [`crate::nat`].
 pub(crate) fn rules(table: &str, bridge: &str, subnet: Subnet, policy: Policy, more: &str) -> String {
-    let outbound = outbound("ip", &subnet.to_string(), bridge, policy);
-    let forward = forward("icmp", bridge, policy);
-    format!(
-        "add table ip {table}\n\
-         delete table ip {table}\n\
-         table ip {table} {{\n\
-         {more}\
-         \tchain wire {{\n\
+    let wire = format!(
+        "\tchain wire {{\n\
          \t\ttype filter hook prerouting priority raw; policy accept;\n\
          \t\tiifname \"{bridge}\" ip daddr 127.0.0.0/8 drop\n\
          \t\tiifname \"{bridge}\" ip saddr 127.0.0.0/8 drop\n\
-         \t}}\n\
-         \tchain postrouting {{\n\
-         \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
-         {outbound}\
-         \t\toifname \"{bridge}\" ct status dnat ip saddr {{ 127.0.0.0/8, {subnet} }} masquerade\n\
-         \t}}\n\
-         \tchain forward {{\n\
-         \t\ttype filter hook forward priority filter; policy accept;\n\
-         \t\tiifname \"{bridge}\" ip saddr != {subnet} drop\n\
-         {forward}\
-         \t}}\n\
-         }}\n"
-    )
+         \t}}\n"
+    );
+    let to_published =
+        format!("\t\toifname \"{bridge}\" ct status dnat ip saddr {{ 127.0.0.0/8, {subnet} }} masquerade\n");
+    let own = chains(["ip", "icmp"], bridge, &subnet.to_string(), policy, &to_published);
+    replaced("ip", table, &format!("{more}{wire}{own}"))
 }
 
 /// The same for the network's IPv6, in a table of the other family. No port is published there.
 pub(crate) fn rules_v6(table: &str, bridge: &str, subnet: Subnet6, policy: Policy) -> String {
-    let outbound = outbound("ip6", &subnet.to_string(), bridge, policy);
-    let forward = forward("icmpv6", bridge, policy);
+    replaced("ip6", table, &chains(["ip6", "icmpv6"], bridge, &subnet.to_string(), policy, ""))
+}
+
+fn replaced(family: &str, table: &str, chains: &str) -> String {
     format!(
-        "add table ip6 {table}\n\
-         delete table ip6 {table}\n\
-         table ip6 {table} {{\n\
-         \tchain postrouting {{\n\
+        "add table {family} {table}\n\
+         delete table {family} {table}\n\
+         table {family} {table} {{\n\
+         {chains}\
+         }}\n"
+    )
+}
+
+/// What goes out, and what passes. `translated` are more rules for what goes out by the bridge.
+fn chains(words: [&str; 2], bridge: &str, subnet: &str, policy: Policy, translated: &str) -> String {
+    let [family, icmp] = words;
+    let (outbound, forward) = (outbound(family, subnet, bridge, policy), forward(icmp, bridge, policy));
+    format!(
+        "\tchain postrouting {{\n\
          \t\ttype nat hook postrouting priority srcnat; policy accept;\n\
          {outbound}\
+         {translated}\
          \t}}\n\
          \tchain forward {{\n\
          \t\ttype filter hook forward priority filter; policy accept;\n\
-         \t\tiifname \"{bridge}\" ip6 saddr != {subnet} drop\n\
+         \t\tiifname \"{bridge}\" {family} saddr != {subnet} drop\n\
          {forward}\
-         \t}}\n\
-         }}\n"
+         \t}}\n"
     )
 }
 

@@ -8,7 +8,7 @@ use cofferdam_sys::namespace::{self, Namespace};
 
 use crate::bridge::delete;
 use crate::inside::{
-    address_requests, default_route_requests, forget_default_route, loopback_request, same_but_default,
+    address_requests, default_route_requests, leave_default_route, loopback_request, same_but_default,
     switch_ipv6, up_request,
 };
 use crate::netlink::Rtnl;
@@ -60,44 +60,41 @@ impl Wiring {
                 tap.forget(&old.config.name);
             }
         }
-        let mut requests = Vec::new();
+        let first_new = self.now.len();
         for new in wanted {
-            if self.now.iter().any(|old| same(old, new)) {
-                continue;
-            }
-            self.host.connect(new, &self.namespace)?;
-            self.now.push(new.clone());
-            let index = self.inside.index_of(&new.config.name)?;
-            if self.tap.is_some() {
-                requests.push(up_request(index, &new.config.name));
-            } else {
-                switch_ipv6(&new.config.name, new.config.ipv6.is_some());
-                requests.push(up_request(index, &new.config.name));
-                requests.extend(address_requests(index, &new.config));
+            if !self.now.iter().any(|old| same(old, new)) {
+                self.host.connect(new, &self.namespace)?;
+                self.now.push(new.clone());
             }
         }
         match &mut self.tap {
-            Some(tap) => {
-                self.inside.send(requests)?;
-                tap.join(&mut self.inside, wanted)?;
-            }
-            None => {
-                for old in &self.now {
-                    let keeps =
-                        wanted.iter().any(|new| new.config.name == old.config.name && new.config.is_default);
-                    if old.config.is_default && !keeps {
-                        let index = self.inside.index_of(&old.config.name)?;
-                        forget_default_route(&mut self.inside, index, &old.config)?;
-                    }
-                }
-                if let Some(new) = wanted.iter().find(|new| new.config.is_default) {
-                    let index = self.inside.index_of(&new.config.name)?;
-                    requests.extend(default_route_requests(index, &new.config));
-                }
-                self.inside.send(requests)?;
-            }
+            Some(tap) => tap.join(&mut self.inside, wanted)?,
+            None => self.configure(first_new, wanted)?,
         }
         self.now = wanted.to_vec();
         Ok(())
+    }
+
+    /// Gives the new ones, from `first_new` on, their addresses, and has the default route lead where it is to.
+    fn configure(&mut self, first_new: usize, wanted: &[Interface]) -> Result<(), NetError> {
+        let next = wanted.iter().map(|interface| &interface.config).find(|config| config.is_default);
+        let mut way_out = None;
+        let mut requests = Vec::new();
+        for config in self.now[first_new..].iter().map(|interface| &interface.config) {
+            let index = self.inside.index_of(&config.name)?;
+            switch_ipv6(&config.name, config.ipv6.is_some());
+            requests.push(up_request(index, &config.name));
+            requests.extend(address_requests(index, config));
+            if config.is_default {
+                way_out = Some(index);
+            }
+        }
+        let now = self.now.iter().map(|interface| &interface.config);
+        leave_default_route(&mut self.inside, now, next)?;
+        if let Some(next) = next {
+            let index = way_out.map_or_else(|| self.inside.index_of(&next.name), Ok)?;
+            requests.extend(default_route_requests(index, next));
+        }
+        self.inside.send(requests)
     }
 }

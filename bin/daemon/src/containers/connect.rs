@@ -125,9 +125,13 @@ pub fn announce(engine: &Engine, container: &Container, action: &str) {
 }
 
 fn event(engine: &Engine, container: &Container, network: &str, action: &str) -> Event {
-    let driver = engine.networks.find(network).map_or("bridge", |network| network.spec.driver.name());
-    let event = Event::now("network", action, network).with("container", container.id.to_string());
-    event.with("name", name_of(engine, network)).with("type", driver)
+    let event = match engine.networks.find(network) {
+        Ok(network) => network.event(action),
+        Err(_default) => {
+            Event::now("network", action, network).with("name", network::NAME).with("type", "bridge")
+        }
+    };
+    event.with("container", container.id.to_string())
 }
 
 fn name_of(engine: &Engine, network: &str) -> String {

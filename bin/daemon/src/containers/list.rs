@@ -126,8 +126,7 @@ fn choose(engine: &Engine, query: &Query) -> ApiResult<Vec<Arc<Container>>> {
 }
 
 fn in_network(record: &Record, wanted: &str) -> bool {
-    let endpoints = &mut record.endpoints.iter();
-    endpoints.any(|endpoint| wanted == endpoint.name || wanted == endpoint.network)
+    record.endpoints.iter().any(|endpoint| wanted == endpoint.name || wanted == endpoint.network)
         || record.endpoints.is_empty() && wanted == record.network()
 }
 

@@ -60,7 +60,7 @@ pub use limits::ulimit_refusal;
 pub use mounts::{MountKind, MountPoint};
 pub use recover::{published, recover};
 pub use registry::Containers;
-pub use start::kill_everything;
+pub use start::{kill_everything, shim_pid};
 pub use volumes::copy as copy_content;
 
 /// What this host's control groups can limit.

@@ -339,10 +339,14 @@ pub(super) async fn take_down_at(id: &ContainerId, bundle: PathBuf, cgroup: Stri
     }
 }
 
+/// The process of a bundle's shim, by what it has written there.
+pub fn shim_pid(bundle: &std::path::Path) -> Option<i32> {
+    std::fs::read_to_string(bundle.join(cofferdam_model::bundle::SHIM_PID)).ok()?.trim().parse().ok()
+}
+
 /// Ends a shim that does not answer (or is gone already) and every process of its container. Blocking.
 pub fn kill_everything(bundle: &std::path::Path, cgroup: &str) {
-    let pid = std::fs::read_to_string(bundle.join(cofferdam_model::bundle::SHIM_PID)).ok();
-    if let Some(pid) = pid.and_then(|text| text.trim().parse::<i32>().ok())
+    if let Some(pid) = shim_pid(bundle)
         && let Ok(handle) = cofferdam_sys::process::ProcessHandle::open(pid)
         && is_shim_of(pid, bundle)
     {

@@ -125,7 +125,7 @@ impl Place {
             }
             endpoint.address6 = Some(address);
         }
-        let good = |text: &String| {
+        let good = |text: &str| {
             !text.is_empty() && text.len() <= 253 && text.bytes().all(|byte| byte.is_ascii_graphic())
         };
         if let Some(bad) = endpoint.aliases.iter().find(|alias| !good(alias)) {
@@ -134,7 +134,7 @@ impl Place {
         for link in &endpoint.links {
             let (name, alias) = super::links::parse(link);
             engine.containers.find(name)?;
-            if !good(&alias.to_owned()) {
+            if !good(alias) {
                 return Err(ApiError::bad_request(format!("bad format for links: {link}")));
             }
         }

@@ -1,9 +1,9 @@
 //! `--network container:NAME`: a container in the network namespace of another, which that one's shim owns.
 
-use cofferdam_model::{Isolation, bundle};
+use cofferdam_model::Isolation;
 
-use super::is_own_mode;
 use crate::containers::config::{Config, HostConfig};
+use crate::containers::shim_pid;
 use crate::engine::Engine;
 use crate::error::{ApiError, ApiResult};
 
@@ -44,7 +44,7 @@ pub fn check(engine: &Engine, id: &str, config: &mut Config, host: &HostConfig) 
              network with it instead"
         )));
     }
-    if is_own_mode(record.network()) && record.network().starts_with("container:") {
+    if record.network().starts_with("container:") {
         return Err(ApiError::bad_request(format!(
             "cannot join the network of container {name}: it has joined another's itself"
         )));
@@ -63,7 +63,6 @@ pub fn shim_of(engine: &Engine, name: &str) -> ApiResult<i32> {
             other.id
         )));
     }
-    let path = engine.paths.bundle(&other.id).join(bundle::SHIM_PID);
-    let pid = std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+    let pid = shim_pid(&engine.paths.bundle(&other.id));
     pid.ok_or_else(|| ApiError::internal(format!("container {name} has no shim")))
 }

@@ -174,7 +174,8 @@ impl Network {
         })
     }
 
-    fn event(&self, action: &str) -> Event {
+    /// What has happened to it, or to a container in it.
+    pub fn event(&self, action: &str) -> Event {
         let event = Event::now("network", action, self.id.as_str()).with("name", self.name.clone());
         event.with("type", self.spec.driver.name())
     }
@@ -182,21 +183,25 @@ impl Network {
 
 /// The resolver that a container asks: that of the first of its networks that has one. Each answers for all of them.
 pub fn resolver(engine: &Engine, record: &Record) -> Option<Ipv4Addr> {
-    let networks =
+    let mut networks =
         record.endpoints.iter().filter_map(|endpoint| engine.networks.find(&endpoint.network).ok());
-    networks.into_iter().find(|network| network.resolves()).map(|network| network.spec.gateway)
+    networks.find(|network| network.resolves()).map(|network| network.spec.gateway)
 }
 
 /// Starts the resolvers of the networks that are there.
 pub async fn listen(engine: &Shared) {
     for network in engine.networks.all() {
-        if network.problem.is_empty() && network.spec.driver == Driver::Bridge {
+        if network.problem.is_empty() {
             start_resolver(engine, &network).await;
         }
     }
 }
 
+/// Starts a network's resolver, if an address there is the host's.
 async fn start_resolver(engine: &Shared, network: &Network) {
+    if network.spec.driver != Driver::Bridge {
+        return;
+    }
     match Server::start(network.spec.gateway, names::of(engine, network)).await {
         Ok(server) => {
             *network.resolver.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
@@ -219,9 +224,7 @@ pub async fn create(engine: &Shared, request: Request) -> ApiResult<Arc<Network>
     let made =
         making.await.map_err(|error| ApiError::internal(format!("cannot make the network: {error}")))??;
     let network = Arc::new(made);
-    if network.spec.driver == Driver::Bridge {
-        start_resolver(engine, &network).await;
-    }
+    start_resolver(engine, &network).await;
     engine.networks.all.write().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&network));
     engine.events.publish(network.event("create"));
     Ok(network)
