@@ -323,6 +323,13 @@ fn daemon_killed(case: &Case) -> Result<()> {
     daemon.docker(&["network", "disconnect", "one", "box"]).ok()?;
     check_eq!(interfaces()?, "2");
     daemon.docker(&["network", "rm", "one"]).ok()?;
+    // What it had in the default network is the next one's.
+    let before = daemon.inspect("box")?["NetworkSettings"]["Networks"]["bridge"]["IPAddress"].take();
+    let before = before.as_str().context("no address")?.to_owned();
+    daemon.docker(&["network", "disconnect", "bridge", "box"]).ok()?;
+    let next = ["run", "--rm", &isolation, "nanoserver", "ip", "-4", "-o", "address", "show", "eth0"];
+    let next = daemon.docker(&next).ok()?;
+    check!(next.contains(&format!("inet {before}/")), "{before} is not free: {next}");
     daemon.docker(&["rm", "-f", "box"]).ok()?;
     daemon.docker(&["network", "rm", "two"]).ok()?;
     daemon.remove_everything()
