@@ -55,8 +55,9 @@ impl Bridge {
         format!("{}/{}", Ipv4Addr::from(u32::from(self.gateway) & self.mask()), self.prefix)
     }
 
-    /// The addresses that containers may have: all but the subnet's own, the gateway below them and the broadcast.
-    pub fn pool(&self) -> AddressPool {
+    /// The addresses that containers may have in the network of this ID: all but the subnet's own, the gateway below them
+    /// and the broadcast.
+    pub fn pool(&self, id: &str) -> AddressPool {
         let network = u32::from(self.gateway) & self.mask();
         let last = (network | !self.mask()) - 1;
         let first = u32::from(self.gateway) + 1;
@@ -64,7 +65,7 @@ impl Bridge {
         let (first, last) =
             if first <= last { (first, last) } else { (network + 1, u32::from(self.gateway) - 1) };
         AddressPool {
-            network: NAME.to_owned(),
+            network: id.to_owned(),
             on_record: false,
             first: first.into(),
             last: last.into(),
@@ -165,12 +166,12 @@ mod tests {
 
     #[test]
     fn containers_get_everything_but_the_ends_and_the_gateway() {
-        let pool = bridge("172.30.0.1", 16).pool();
+        let pool = bridge("172.30.0.1", 16).pool("n1");
         assert_eq!(
             (pool.first, pool.last),
             ("172.30.0.2".parse().unwrap(), "172.30.255.254".parse().unwrap())
         );
-        let pool = bridge("10.0.0.6", 29).pool();
+        let pool = bridge("10.0.0.6", 29).pool("n1");
         assert_eq!((pool.first, pool.last), ("10.0.0.1".parse().unwrap(), "10.0.0.5".parse().unwrap()));
         assert_eq!(bridge("172.30.0.1", 16).subnet(), "172.30.0.0/16");
     }

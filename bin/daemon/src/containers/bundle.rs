@@ -130,10 +130,7 @@ fn parts_in(bundle: &Path, mounts: &[MountPoint]) -> BTreeMap<String, String> {
 /// Makes the bundle directory with the shim's order, which must be there before the shim is.
 pub fn write_order(bundle: &Path, spec: &ShimSpec) -> io::Result<()> {
     // What a crash left behind must not be mistaken for ours.
-    match std::fs::remove_dir_all(bundle) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    super::start::remove_directory(bundle)?;
     std::fs::DirBuilder::new().mode(0o711).create(bundle)?;
     make_directory(&bundle.join(bundle::ROOTFS), 0o755)?;
     std::fs::write(bundle.join(bundle::SHIM_SPEC), serde_json::to_vec(spec)?)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cofferdam_model::{
     ContainerId, Interface, InterfaceConfig, Ipv6Config, Link, MOST_NETWORKS, MacvlanMode,
 };
-use cofferdam_store::{Address, AddressPool, AddressPool6, WantedAddress};
+use cofferdam_store::{Address, AddressPool6, WantedAddress};
 use serde::{Deserialize, Serialize};
 
 use super::{Driver, Network};
@@ -221,8 +221,7 @@ impl Attachment {
         let host_interface = host_interface(engine, id, number);
         if endpoint.network == engine.network.id {
             let bridge = engine.network.require().map_err(ApiError::unavailable)?.clone();
-            // By the ID that it is left by, too.
-            let pool = AddressPool { network: endpoint.network.clone(), ..bridge.pool() };
+            let pool = bridge.pool(&endpoint.network);
             return Ok(Self {
                 network: endpoint.network.clone(),
                 link: Link::Bridge { bridge: bridge.name, host_interface, isolated: false },
