@@ -22,6 +22,7 @@ mod ports;
 mod posix;
 mod restart;
 mod run;
+mod sdks;
 mod security;
 mod stats;
 mod update;
@@ -59,6 +60,7 @@ const TABLE: &[&[Test]] = &[
     crash::CASES,
     image::CASES,
     clients::CASES,
+    sdks::CASES,
     bad_input::CASES,
 ];
 

@@ -27,6 +27,9 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libcap2-bin", "looks at file capabilities in the tests"),
     ("docker-registry", "a real registry for the tests"),
     ("apache2-utils", "its passwords in the tests"),
+    ("docker-compose", "drives the engine in the tests"),
+    ("python3-docker", "drives the engine in the tests"),
+    ("python3-websocket", "how it attaches in the tests"),
     ("ca-certificates", "TLS registries"),
 ];
 

@@ -2,6 +2,8 @@
 
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -17,7 +19,7 @@ use crate::containers::logs;
 use crate::containers::wait::{Condition, Wait};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult};
-use crate::server::{Api, Hijack, Params};
+use crate::server::{Api, Hijack, Params, websocket};
 
 /// Pieces of log between reader and client.
 const PIECES: usize = 4;
@@ -26,12 +28,7 @@ const PIECES: usize = 4;
 pub fn router() -> Router<Shared> {
     Router::new()
         .route("/containers/{id}/attach", post(attach))
-        .route(
-            "/containers/{id}/attach/ws",
-            get(async || {
-                ApiError::not_implemented("attaching over WebSocket", "the issue on the whole Docker API")
-            }),
-        )
+        .route("/containers/{id}/attach/ws", get(attach_websocket))
         .route("/containers/{id}/logs", get(logs_of))
         .route("/containers/{id}/wait", post(wait))
 }
@@ -43,16 +40,32 @@ async fn attach(
     hijack: Hijack,
 ) -> ApiResult {
     let container = engine.containers.find(&id)?;
-    let request = Request {
+    let attach = Attach::begin(&engine, &container, wanted(&params)).await?;
+    Ok(hijack.respond(container.record().config.tty, |client| attach.serve(client)))
+}
+
+async fn attach_websocket(
+    State(engine): State<Shared>,
+    Path(id): Path<String>,
+    params: Params,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> ApiResult {
+    let container = engine.containers.find(&id)?;
+    let upgrade = upgrade.map_err(|refusal| ApiError::bad_request(refusal.body_text()))?;
+    let attach = Attach::begin(&engine, &container, wanted(&params)).await?;
+    Ok(websocket::respond(upgrade, container.record().config.tty, |client| attach.serve(client)))
+}
+
+/// What is to be attached, as both ways of attaching say it.
+fn wanted(params: &Params) -> Request {
+    Request {
         stdin: params.flag("stdin"),
         stdout: params.flag("stdout"),
         stderr: params.flag("stderr"),
         logs: params.flag("logs"),
         stream: params.flag("stream"),
         detach_keys: params.get("detachKeys").map(str::to_owned),
-    };
-    let attach = Attach::begin(&engine, &container, request).await?;
-    Ok(hijack.respond(container.record().config.tty, |client| attach.serve(client)))
+    }
 }
 
 async fn logs_of(

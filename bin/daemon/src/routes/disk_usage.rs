@@ -27,23 +27,22 @@ async fn disk_usage(State(engine): State<Shared>, Api(version): Api) -> ApiResul
     let volumes = volumes(&engine).await;
     let volume_use = Usage::of_volumes(&volumes);
     let (image_use, container_use) = (Usage::of_images(&images, layers), Usage::of_containers(&containers));
-    Ok(Json(if version >= ApiVersion::v1(52) {
-        json!({
-            "ImageUsage": image_use.json(images),
-            "ContainerUsage": container_use.json(containers),
-            "VolumeUsage": volume_use.json(volumes),
-            "BuildCacheUsage": Usage::default().json(Vec::new()),
-        })
-    } else {
-        json!({
-            "LayersSize": layers,
-            "Images": images,
-            "Containers": containers,
-            "Volumes": volumes,
-            "BuildCache": [],
-            "BuilderSize": 0,
-        })
-    }))
+    // The names of before 1.52 stay: SDKs that know no others negotiate the newest version all the same.
+    let mut answer = json!({
+        "LayersSize": layers,
+        "Images": images,
+        "Containers": containers,
+        "Volumes": volumes,
+        "BuildCache": [],
+        "BuilderSize": 0,
+    });
+    if version >= ApiVersion::v1(52) {
+        answer["ImageUsage"] = image_use.json(images);
+        answer["ContainerUsage"] = container_use.json(containers);
+        answer["VolumeUsage"] = volume_use.json(volumes);
+        answer["BuildCacheUsage"] = Usage::default().json(Vec::new());
+    }
+    Ok(Json(answer))
 }
 
 /// The volumes with their sizes and how many containers have them.

@@ -10,6 +10,7 @@ mod stream;
 mod tests;
 mod tls;
 mod version;
+pub mod websocket;
 
 pub use body::JsonBody;
 pub use connection::serve;
