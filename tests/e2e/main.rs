@@ -6,6 +6,7 @@
 mod bad_input;
 mod clients;
 mod clone;
+mod compute;
 mod connect;
 mod copy;
 mod crash;
@@ -55,6 +56,7 @@ const TABLE: &[&[Test]] = &[
     vm::CASES,
     volumes::CASES,
     clone::CASES,
+    compute::CASES,
     connect::CASES,
     copy::CASES,
     crash::CASES,

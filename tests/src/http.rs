@@ -54,6 +54,18 @@ pub fn request(socket: &Path, method: &str, path: &str, body: Option<&[u8]>) -> 
     raw(socket, &message(method, "localhost", path, &[("Content-Type", "application/json")], body))
 }
 
+/// The same with further headers.
+pub fn request_as(
+    socket: &Path,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Option<&[u8]>,
+) -> Result<Response> {
+    let headers = [&[("Content-Type", "application/json")], headers].concat();
+    raw(socket, &message(method, "localhost", path, &headers, body))
+}
+
 /// One request over TCP.
 pub fn tcp(
     address: &str,

@@ -22,7 +22,7 @@ pub use case::{Case, Level, Skip, Test};
 pub use command::{Background, Invocation, Output, eventually};
 pub use daemon::{Daemon, Programs};
 pub use host::Host;
-pub use http::{Response, raw, request, tcp};
+pub use http::{Response, raw, request, request_as, tcp};
 pub use leftovers::leftovers;
 pub use outside::Outside;
 pub use patience::patient;

@@ -3,9 +3,9 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    attach, completion, cp, create, df, diff, events, exec, export, history, image_prune, images, import,
-    info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start, stats,
-    system_prune, tag, template, top, update, version, volume, wait,
+    attach, completion, compute, cp, create, df, diff, events, exec, export, history, image_prune, images,
+    import, info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start,
+    stats, system_prune, tag, template, top, update, version, volume, wait,
 };
 use crate::doctor;
 
@@ -69,6 +69,9 @@ pub enum Command {
     /// Manage the engine
     #[command(name = "system", subcommand)]
     SystemGroup(SystemGroup),
+    /// See what runs containers and virtual machines on the host
+    #[command(subcommand)]
+    Compute(ComputeGroup),
     /// Manage networks
     #[command(subcommand)]
     Network(NetworkGroup),
@@ -185,6 +188,18 @@ pub enum ImageGroup {
     Prune(image_prune::Arguments),
     /// Make a built-in image that needs no registry: nanoserver, windowsservercore
     Install(install::Arguments),
+}
+
+/// `compute …`
+#[derive(Debug, Subcommand)]
+pub enum ComputeGroup {
+    /// List compute processes: this engine's and, to be looked at only, other engines'
+    #[command(visible_alias = "list")]
+    Ls(compute::List),
+    /// Stop one or more of this engine's
+    Stop(compute::Stop),
+    /// Show everything about one or more compute processes
+    Inspect(compute::Inspect),
 }
 
 /// `network …`

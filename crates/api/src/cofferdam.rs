@@ -1,6 +1,6 @@
 //! What we add to Docker's answers, always under the one key `Cofferdam`, which other clients ignore.
 
-use cofferdam_model::{Isolation, VmInfo};
+use cofferdam_model::{ComputeType, Isolation, VmInfo};
 use serde::{Deserialize, Serialize};
 
 /// `/info`: what this engine can do on this host.
@@ -31,6 +31,9 @@ pub struct InfoExtension {
 pub struct ContainerExtension {
     /// The effective level.
     pub isolation: Isolation,
+    /// Who has made it.
+    #[serde(default)]
+    pub owner: Owner,
     /// At the `hyperv` level, while it runs: hypervisor, accelerator, guest kernel, worker.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmInfo>,
@@ -62,4 +65,62 @@ pub struct TemplateSummary {
     pub created: i64,
     /// When a VM was last cloned from it, in Unix seconds.
     pub last_used: i64,
+}
+
+/// The request header in which a front says that it is not Docker's API: [`Owner::FRONT`].
+pub const FRONT_HEADER: &str = "x-cofferdam-front";
+
+/// Who has made a container, in the documents' words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Owner {
+    /// A client of Docker's API.
+    #[default]
+    #[serde(rename = "docker")]
+    Docker,
+    /// The cmdlets.
+    #[serde(rename = "VMMS")]
+    Vmms,
+}
+
+impl Owner {
+    /// The cmdlets' value of [`FRONT_HEADER`].
+    pub const FRONT: &str = "cmdlet";
+
+    /// As it is shown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Vmms => "VMMS",
+        }
+    }
+}
+
+/// `/cofferdam/compute`: a container that runs on the host, or a virtual machine, whoever has made it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ComputeProcess {
+    /// The container's ID, or the virtual machine's UUID.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `docker` or `VMMS` for this engine's; else the engine whose it is.
+    pub owner: String,
+    /// What it is.
+    #[serde(rename = "Type")]
+    pub kind: ComputeType,
+    /// `process` or `hyperv`; empty for other engines'.
+    pub isolation: String,
+    /// The init process on the host, or the VM worker process.
+    pub pid: i32,
+    /// The user it runs under; empty when the host has no name for it.
+    pub user: String,
+    /// That user's ID.
+    pub uid: u32,
+    /// Memory that it takes of the host, in bytes.
+    pub memory: u64,
+    /// CPU time that it has taken of the host, in nanoseconds.
+    pub cpu_nanos: u64,
+    /// Whether it is another engine's, and can only be looked at.
+    pub read_only: bool,
 }

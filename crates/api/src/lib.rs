@@ -20,7 +20,10 @@ mod system;
 mod version;
 
 pub use bollard_stubs::models;
-pub use cofferdam::{ContainerExtension, InfoExtension, TemplateSummary};
+pub use cofferdam::{
+    ComputeProcess, ContainerExtension, FRONT_HEADER, InfoExtension, Owner, TemplateSummary,
+};
+pub use cofferdam_model::ComputeType;
 pub use duration::{InvalidDuration, go_duration, human_duration, parse_duration};
 pub use error::ErrorBody;
 pub use filters::{Filters, InvalidFilters};

@@ -3,7 +3,7 @@
 use std::io;
 
 use bytes::Bytes;
-use cofferdam_api::{ApiVersion, ErrorBody, MULTIPLEXED_STREAM};
+use cofferdam_api::{ApiVersion, ErrorBody, FRONT_HEADER, MULTIPLEXED_STREAM, Owner};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -25,6 +25,8 @@ pub type Body = BoxBody<Bytes, io::Error>;
 pub struct Client {
     host: Host,
     version: OnceCell<ApiVersion>,
+    /// What it says of itself in [`FRONT_HEADER`].
+    front: Option<&'static str>,
 }
 
 /// The answer to `/_ping`.
@@ -40,7 +42,13 @@ impl Client {
     /// A client of the daemon at `host`.
     #[must_use]
     pub fn new(host: Host) -> Self {
-        Self { host, version: OnceCell::new() }
+        Self { host, version: OnceCell::new(), front: None }
+    }
+
+    /// The same for the cmdlets: what they make is theirs ([`Owner::Vmms`]).
+    #[must_use]
+    pub fn for_cmdlets(self) -> Self {
+        Self { front: Some(Owner::FRONT), ..self }
     }
 
     /// The daemon's address.
@@ -88,7 +96,11 @@ impl Client {
     fn call(&self, method: Method, path: &str) -> Call<'_> {
         let endpoint = format!("{method} {path}");
         let path = path.to_owned();
-        Call { client: self, method, endpoint, path, headers: Vec::new(), body: empty() }
+        let call = Call { client: self, method, endpoint, path, headers: Vec::new(), body: empty() };
+        match self.front {
+            Some(front) => call.header(FRONT_HEADER, front.to_owned()),
+            None => call,
+        }
     }
 }
 

@@ -26,6 +26,7 @@
 
 mod archive;
 mod client;
+mod compute;
 mod connection;
 mod containers;
 mod document;

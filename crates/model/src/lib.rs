@@ -13,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod archive;
+mod compute;
 mod frozen;
 mod helper;
 mod id;
@@ -30,6 +31,7 @@ mod usage;
 pub mod user;
 
 pub use archive::{ArchiveOrder, ArchiveStat, Change, ChangeKind, archive_exit};
+pub use compute::{ComputeType, Foreign, Place, container_of_group, recognise};
 pub use frozen::{FreezeSpec, Frozen, FrozenFile, FrozenParts, FrozenRecord};
 pub use helper::{DEFAULT_PATH, GO, HelperCreate, HelperExec, HelperReply, Orders, PARKED};
 pub use id::{ContainerId, InvalidId, random_hex};

@@ -1,6 +1,7 @@
 //! `/proc` of this kernel, read for `top` (proc(5)). A process may vanish at any moment: then it is left out.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
 
 use cofferdam_model::{InterfaceUsage, ProcessInfo, Traffic};
@@ -55,6 +56,57 @@ fn interface(line: &str) -> Option<InterfaceUsage> {
         })
     };
     Some(InterfaceUsage { name: name.trim().to_owned(), received: traffic(0)?, sent: traffic(8)? })
+}
+
+/// The processes of this PID namespace and of those below it, `most` at most.
+#[must_use]
+pub fn pids(most: usize) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(most).collect()
+}
+
+/// The file name of the program that a process runs.
+#[must_use]
+pub fn program(pid: i32) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    // So the kernel marks a file that was replaced, by an upgrade for example.
+    Some(name.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(name))
+}
+
+/// A process's arguments, as far as they are in the first `most` bytes.
+#[must_use]
+pub fn arguments(pid: i32, most: u64) -> Vec<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(format!("/proc/{pid}/cmdline"));
+    if file.and_then(|file| file.take(most).read_to_end(&mut bytes)).is_err() {
+        return Vec::new();
+    }
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(&bytes);
+    bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// Whether a process is in this one's PID namespace itself, and not in one below it, as containers' processes are.
+#[must_use]
+pub fn is_in_this_pid_namespace(pid: i32) -> bool {
+    let namespace = |of: &str| fs::read_link(format!("/proc/{of}/ns/pid")).ok();
+    let own = namespace("self");
+    own.is_some() && namespace(&pid.to_string()) == own
+}
+
+/// The path of a process's control group: the memory controller's, or version 2's.
+#[must_use]
+pub fn control_group(pid: i32) -> Option<String> {
+    group_in(&fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?)
+}
+
+fn group_in(text: &str) -> Option<String> {
+    // `hierarchy:controllers:path`; a path may have colons.
+    let groups = || text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+    let memory = groups().find(|(controllers, _)| controllers.split(',').any(|one| one == "memory"));
+    memory
+        .or_else(|| groups().find(|(controllers, _)| controllers.is_empty()))
+        .map(|(_, path)| path.to_owned())
 }
 
 fn read(directory: &Path, units: Units) -> Option<ProcessInfo> {
@@ -184,6 +236,25 @@ mod tests {
             assert_eq!(tty_name(device), name);
         }
         assert_eq!(tty_name(0x0501), "console");
+    }
+
+    #[test]
+    fn what_this_process_is() {
+        let me = i32::try_from(std::process::id()).unwrap();
+        assert!(pids(usize::MAX).contains(&me) && pids(3).len() == 3);
+        assert!(program(me).unwrap().starts_with("cofferdam_sys"));
+        assert_eq!(program(i32::MAX), None);
+        assert!(arguments(me, 1 << 20)[0].windows(13).any(|window| window == b"cofferdam_sys"));
+        assert!(arguments(me, 4).concat().len() <= 4 && arguments(i32::MAX, 9).is_empty());
+        assert!(is_in_this_pid_namespace(me) && !is_in_this_pid_namespace(i32::MAX));
+    }
+
+    #[test]
+    fn the_group_that_counts_memory() {
+        let hybrid = "5:cpu,cpuacct:/c\n4:memory:/docker/a:b\n1:name=systemd:/s\n0::/u\n";
+        assert_eq!(group_in(hybrid).as_deref(), Some("/docker/a:b"));
+        assert_eq!(group_in("0::/system.slice/x.scope\n").as_deref(), Some("/system.slice/x.scope"));
+        assert_eq!(group_in(""), None);
     }
 
     #[test]

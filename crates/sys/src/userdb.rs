@@ -4,12 +4,26 @@
 //! systemd's drop-in directory, when `nsswitch.conf` asks `systemd` for users, or else the `extrausers` file, when
 //! it asks `extrausers`. Otherwise nothing is done: [`UserDb::publishes`] says so.
 
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+
+/// The names of users in the text of passwd(5); the first of an id counts.
+#[must_use]
+pub fn names(passwd: &str) -> HashMap<u32, String> {
+    let mut names = HashMap::new();
+    for line in passwd.lines() {
+        let mut fields = line.split(':');
+        if let (Some(name), Some(uid)) = (fields.next(), fields.nth(1).and_then(|uid| uid.parse().ok())) {
+            names.entry(uid).or_insert_with(|| name.to_owned());
+        }
+    }
+    names
+}
 
 /// Where the host looks for users.
 #[derive(Clone, Debug)]
@@ -197,6 +211,12 @@ mod tests {
         };
         fs::write(&paths.nsswitch, format!("# a comment\nhosts: files\n{passwd_line}\n")).unwrap();
         UserDb::detect(&paths)
+    }
+
+    #[test]
+    fn users_have_names() {
+        let names = names("root:x:0:0:root:/root:/bin/bash\ntoor:x:0:0::/:\nbad\na:x:b:\ndaemon:x:1:1::/:\n");
+        assert_eq!((names.len(), names[&0].as_str(), names[&1].as_str()), (2, "root", "daemon"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod attach;
 mod body;
 pub mod completion;
+pub mod compute;
 pub mod cp;
 pub mod create;
 pub mod df;
@@ -42,8 +43,8 @@ pub mod volume;
 pub mod wait;
 
 use crate::args::{
-    Cli, Command, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, NetworkGroup, SystemGroup,
-    SystemVerb, TemplateGroup, VolumeGroup,
+    Cli, Command, ComputeGroup, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, NetworkGroup,
+    SystemGroup, SystemVerb, TemplateGroup, VolumeGroup,
 };
 use crate::session::Session;
 use crate::{doctor, report};
@@ -111,6 +112,9 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::SystemGroup(SystemGroup::Verb(verb)) => system(verb, session).await,
         Command::SystemGroup(SystemGroup::Df(arguments)) => arguments.run(session).await,
         Command::SystemGroup(SystemGroup::Prune(arguments)) => arguments.run(session).await,
+        Command::Compute(ComputeGroup::Ls(arguments)) => arguments.run(session).await,
+        Command::Compute(ComputeGroup::Stop(arguments)) => arguments.run(session).await,
+        Command::Compute(ComputeGroup::Inspect(arguments)) => arguments.run(session).await,
         Command::Network(group) => network(group, session).await,
         Command::Template(TemplateGroup::Ls(arguments)) => arguments.run(session).await,
         Command::Template(TemplateGroup::Rm(arguments)) => arguments.run(session).await,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cofferdam_api::Owner;
 use cofferdam_model::{ContainerId, Isolation};
 use cofferdam_store::NewContainer;
 use jiff::Timestamp;
@@ -25,6 +26,7 @@ const SHM_SIZE: i64 = 64 << 20;
 pub async fn create(
     engine: &Shared,
     name: Option<&str>,
+    owner: Owner,
     request: CreateRequest,
 ) -> ApiResult<(ContainerId, Vec<String>)> {
     if let Some(name) = name.filter(|name| !names::is_valid(name.trim_start_matches('/'))) {
@@ -34,7 +36,7 @@ pub async fn create(
     let mut warnings = Vec::new();
     // Until it is found among the containers, nobody else can know which volumes it uses.
     let gate = engine.volumes.gate.read().await;
-    let mut record = check(engine, &id, request, &mut warnings)?;
+    let mut record = check(engine, &id, owner, request, &mut warnings)?;
     let status = Status::default();
     claim_volumes::claim(engine, &mut record).await?;
     let name = claim_name(engine, &id, name.map(|name| name.trim_start_matches('/')), &record, &status);
@@ -110,6 +112,7 @@ fn claim_name(
 fn check(
     engine: &Engine,
     id: &ContainerId,
+    owner: Owner,
     request: CreateRequest,
     warnings: &mut Vec<String>,
 ) -> ApiResult<Record> {
@@ -180,6 +183,7 @@ fn check(
         host: host_config,
         mounts,
         endpoints,
+        owner,
     })
 }
 

@@ -72,7 +72,11 @@ pub fn inspect(engine: &Engine, container: &Container, size: bool) -> Value {
             "MacAddress": bridge.map_or(String::new(), |bridge| bridge.mac.clone()),
             "Networks": networks(engine, container, &record, &status),
         },
-        "Cofferdam": ContainerExtension { isolation: record.isolation, vm: status.vm.clone() },
+        "Cofferdam": ContainerExtension {
+            isolation: record.isolation,
+            owner: record.owner,
+            vm: status.vm.clone(),
+        },
     });
     if record.isolation == cofferdam_model::Isolation::Hyperv {
         json["GraphDriver"]["Data"] = json!({ "Disk": text(&dirs.disk()) });

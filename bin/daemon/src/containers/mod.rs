@@ -54,6 +54,7 @@ mod users;
 mod volumes;
 pub mod wait;
 
+pub use bundle::cgroup as group;
 pub use container::Container;
 pub use layers::Layers;
 pub use limits::ulimit_refusal;

@@ -1,7 +1,7 @@
 //! What is stored of a container: its specification, which changes rarely, and its status, which changes with every
 //! event.
 
-use cofferdam_api::human_duration;
+use cofferdam_api::{Owner, human_duration};
 use cofferdam_model::{Interface, Isolation, PublishedPort, State, VmInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,9 @@ pub struct Record {
     pub mounts: Vec<MountPoint>,
     /// Its places in networks.
     pub endpoints: Vec<Endpoint>,
+    /// Who has made it.
+    #[serde(default)]
+    pub owner: Owner,
 }
 
 impl Record {

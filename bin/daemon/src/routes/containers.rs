@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
+use cofferdam_api::{FRONT_HEADER, Owner};
 use cofferdam_model::WindowSize;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -70,14 +71,21 @@ async fn list_all(State(engine): State<Shared>, params: Params) -> ApiResult<Jso
 async fn create_one(
     State(engine): State<Shared>,
     params: Params,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<Value>,
 ) -> ApiResult {
     if body.is_null() {
         return Err(ApiError::bad_request("invalid JSON: got EOF while reading request body"));
     }
     let request: CreateRequest = read(body)?;
-    let (id, warnings) = create::create(&engine, params.get("name"), request).await?;
+    let (id, warnings) = create::create(&engine, params.get("name"), owner(&headers), request).await?;
     Ok((StatusCode::CREATED, Json(json!({ "Id": id, "Warnings": warnings }))).into_response())
+}
+
+/// Whose request it is.
+fn owner(headers: &HeaderMap) -> Owner {
+    let cmdlet = headers.get(FRONT_HEADER).is_some_and(|front| front == Owner::FRONT);
+    if cmdlet { Owner::Vmms } else { Owner::Docker }
 }
 
 async fn prune_all(State(engine): State<Shared>, params: Params) -> ApiResult<Json<Value>> {

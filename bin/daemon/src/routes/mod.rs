@@ -2,6 +2,7 @@
 
 mod absent;
 mod archive;
+mod compute;
 mod containers;
 mod containers_streams;
 mod disk_usage;
@@ -33,6 +34,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(archive::router())
         .merge(exec::router())
         .merge(templates::router())
+        .merge(compute::router())
         .merge(absent::router())
         .fallback(page_not_found)
         .method_not_allowed_fallback(page_not_found)

@@ -21,6 +21,7 @@ fn record(host: HostConfig) -> Record {
         host,
         mounts: Vec::new(),
         endpoints: Vec::new(),
+        owner: cofferdam_api::Owner::Docker,
     }
 }
 
