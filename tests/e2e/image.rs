@@ -85,7 +85,7 @@ fn single_static_program(case: &Case) -> Result<()> {
     Ok(())
 }
 
-fn sample(text: &str) -> Result<Image> {
+pub fn sample(text: &str) -> Result<Image> {
     let layers = vec![Image::with_busybox()?, Layer::default().file("text", text)];
     Ok(Image { layers, ..Image::default() })
 }

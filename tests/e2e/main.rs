@@ -23,6 +23,7 @@ mod ports;
 mod posix;
 mod restart;
 mod run;
+mod save;
 mod sdks;
 mod security;
 mod stats;
@@ -61,6 +62,7 @@ const TABLE: &[&[Test]] = &[
     copy::CASES,
     crash::CASES,
     image::CASES,
+    save::CASES,
     clients::CASES,
     sdks::CASES,
     bad_input::CASES,

@@ -4,8 +4,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
     attach, completion, compute, cp, create, df, diff, events, exec, export, history, image_prune, images,
-    import, info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, start,
-    stats, system_prune, tag, template, top, update, version, volume, wait,
+    import, info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, save,
+    start, stats, system_prune, tag, template, top, update, version, volume, wait,
 };
 use crate::doctor;
 
@@ -162,6 +162,8 @@ pub enum ImageVerb {
     Pull(pull::Arguments),
     /// Load an image from a tar archive or standard input
     Load(load::Arguments),
+    /// Save one or more images to a tar archive (streamed to STDOUT by default)
+    Save(save::Arguments),
     /// Import the contents from a tarball to create a filesystem image
     Import(import::Arguments),
     /// Give an image a further name

@@ -50,6 +50,19 @@ pub fn registry(reference: &str) -> &str {
     }
 }
 
+/// `os/arch[/variant]` as the API has platforms of images that are here: JSON.
+pub fn platform(text: &str) -> anyhow::Result<String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let json = match parts[..] {
+        [os, architecture] => serde_json::json!({ "os": os, "architecture": architecture }),
+        [os, architecture, variant] => {
+            serde_json::json!({ "os": os, "architecture": architecture, "variant": variant })
+        }
+        _ => anyhow::bail!("invalid platform {text:?}: want os/arch[/variant]"),
+    };
+    Ok(json.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

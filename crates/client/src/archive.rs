@@ -105,7 +105,8 @@ impl Client {
     }
 }
 
-fn body(answer: Response<Incoming>) -> TarStream {
+/// An answer that is an archive.
+pub(crate) fn body(answer: Response<Incoming>) -> TarStream {
     let pieces = answer.into_body().into_data_stream().map_err(std::io::Error::other);
     Box::pin(tokio_util::io::StreamReader::new(pieces))
 }

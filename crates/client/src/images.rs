@@ -8,8 +8,9 @@ use cofferdam_api::{Filters, Progress};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
+use crate::archive::body;
 use crate::query::{Query, segment};
-use crate::{Client, ClientError, Document, JsonLines};
+use crate::{Client, ClientError, Document, JsonLines, TarStream};
 
 /// Credentials for a registry, as the `X-Registry-Auth` header carries them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +102,15 @@ impl Client {
         quiet: bool,
     ) -> Result<JsonLines<Progress>, ClientError> {
         self.post("/images/load").query(&Query::new().flag("quiet", quiet)).tar(archive).lines().await
+    }
+
+    /// Images as one archive, which [`load`](Self::load) takes, as do Docker and tools for OCI layouts.
+    pub async fn save(&self, images: &[String], platform: Option<&str>) -> Result<TarStream, ClientError> {
+        let mut query = Query::new().option("platform", platform);
+        for image in images {
+            query = query.text("names", image);
+        }
+        Ok(body(self.get("/images/get").query(&query).send().await?))
     }
 
     /// Makes an image of a root file system, as tar.

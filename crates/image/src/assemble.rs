@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{try_join, try_join_all};
 
 use crate::layers::{Staged, chain_ids};
 use crate::leases::{Item, Lease};
@@ -11,7 +11,8 @@ use crate::{Digest, Error, ImageStore, LayerStatus, ProgressSender};
 
 impl ImageStore {
     /// Makes the unpacked layers of `diff_ids` that are missing. `fetch(n)` brings the nth blob, which then is
-    /// unpacked without waiting for the others; layers get their names from the bottom up. Each layer is locked while
+    /// unpacked without waiting for the others; layers get their names from the bottom up. A layer that is here already
+    /// came perhaps as another blob: its own is fetched, too, because the image is saved and pushed as it came. Each layer is locked while
     /// it is made, always in this order, so that operations with common layers wait for each other without deadlock.
     pub(crate) async fn unpack_layers<F, Fut>(
         &self,
@@ -32,7 +33,7 @@ impl ImageStore {
         }
         let chain = chain_ids(diff_ids);
         let name = |n: usize| if loading { diff_ids[n].short() } else { blobs[n].0.short() };
-        let (mut missing, mut locks) = (Vec::new(), Vec::new());
+        let (mut missing, mut locks, mut absent) = (Vec::new(), Vec::new(), Vec::new());
         for (n, layer) in chain.iter().enumerate() {
             let item = Item::Layer(layer.clone());
             lease.hold(item.clone());
@@ -48,7 +49,10 @@ impl ImageStore {
                     continue;
                 }
             }
-            if !loading {
+            if self.shared.blobs.size(&blobs[n].0).is_none() {
+                absent.push(n);
+                progress.layer(&name(n), LayerStatus::PullingFsLayer);
+            } else if !loading {
                 progress.layer(&name(n), LayerStatus::AlreadyExists);
             }
         }
@@ -61,7 +65,13 @@ impl ImageStore {
                 self.stage(lease, digest, Some(diff_id), id, progress.clone(), loading).await
             }
         };
-        let staged = try_join_all(missing.iter().map(|&n| stage(n))).await?;
+        let bring = async |n: usize| {
+            fetch(n).await?;
+            progress.layer(&name(n), LayerStatus::PullComplete);
+            Ok(())
+        };
+        let staged = try_join_all(missing.iter().map(|&n| stage(n)));
+        let (staged, _) = try_join(staged, try_join_all(absent.iter().map(|&n| bring(n)))).await?;
         for (&n, staged) in missing.iter().zip(staged) {
             let lower =
                 chain[..n].iter().rev().map(|layer| self.shared.layers.diff(layer)).collect::<Vec<_>>();

@@ -94,6 +94,17 @@ pub enum Error {
         /// As `os/architecture`.
         platform: String,
     },
+    /// The image is here, but for another platform.
+    #[error("image {image} is here, but not for the platform {platform}")]
+    OtherPlatform {
+        /// The image.
+        image: String,
+        /// The platform asked for.
+        platform: String,
+    },
+    /// A compressed layer that older versions did not keep.
+    #[error("the blob {0} is not in the store: pull the image again")]
+    NoBlob(crate::Digest),
     /// The registry answered something else, or nothing.
     #[error("registry {registry}: {message}")]
     Registry {
@@ -166,6 +177,8 @@ impl Error {
             Self::NoSuchImage(_)
             | Self::ManifestUnknown { .. }
             | Self::AccessDenied { .. }
+            | Self::OtherPlatform { .. }
+            | Self::NoBlob(_)
             | Self::NoPlatform { .. } => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             _ => ErrorKind::Internal,

@@ -17,7 +17,7 @@ use crate::durable::{Durable, verifies};
 use crate::error::IoContext;
 use crate::layers::chain_ids;
 use crate::leases::Item;
-use crate::manifest::{Descriptor, Document, Index, Manifest, OCI_INDEX, OCI_MANIFEST};
+use crate::manifest::{Descriptor, Document, Index, Manifest, OCI_INDEX};
 use crate::{Digest, Error, Reference};
 
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -57,8 +57,8 @@ impl Stored {
         })
     }
 
-    /// Verifies the blobs that a crash of the machine may have damaged. One that is not there is no fault: a pull
-    /// does not fetch the blob of a layer that is unpacked already.
+    /// Verifies the blobs that a crash of the machine may have damaged. One that is not there is no fault of the
+    /// image's: it runs, though it cannot be saved.
     fn verify(self, blobs: &Blobs, durable: &Durable) -> Result<Self, Error> {
         for item in self.items() {
             if let Item::Blob(digest) = &item
@@ -132,10 +132,7 @@ impl Catalog {
         let mut manifests = Vec::new();
         for id in ids {
             let stored = &self.images[id];
-            let media_type = match stored.manifest.media_type.as_str() {
-                "" => OCI_MANIFEST,
-                known => known,
-            };
+            let media_type = stored.manifest.media_type();
             let size =
                 fs::metadata(root.join("blobs/sha256").join(stored.manifest_digest.hex())).at(&path)?.len();
             let plain = Descriptor::new(media_type, stored.manifest_digest.clone(), size);

@@ -17,8 +17,8 @@
 //!
 //! ```text
 //! pull (registry) ─┐                                        ┌─► lower_dirs  → overlay (process level)
-//! load (archive)  ─┼─► blobs ─► unpack, verify ─► index ─────┤
-//! import (tar)    ─┘         (one layer each, in parallel)  └─► erofs       → virtio-blk (hyperv level)
+//! load (archive)  ─┼─► blobs ─► unpack, verify ─► index ─────┼─► erofs       → virtio-blk (hyperv level)
+//! import (tar)    ─┘         (one layer each, in parallel)  └─► save, push  → the blobs as they came
 //! ```
 //!
 //! Operations that need the same layer at the same time do it once: the second waits for the first. What an operation
@@ -50,6 +50,7 @@ mod progress;
 mod pull;
 mod reference;
 mod remove;
+mod save;
 mod store;
 mod unpack;
 
@@ -65,6 +66,7 @@ pub use progress::{LayerStatus, Progress, ProgressSender};
 pub use pull::{Credentials, PullRequest, is_insecure};
 pub use reference::{InvalidReference, Reference};
 pub use remove::{ContainerUse, Pruned, Removed};
+pub use save::SavedImages;
 pub use store::{DiskUsage, ImageStore};
 
 /// Most layers of one image, as in Docker: what an overlay's mount options can hold.

@@ -20,7 +20,7 @@ use crate::store::blocking;
 use crate::{Digest, Error, Image, ImageStore, Progress, ProgressSender, Reference};
 
 /// containerd's and new Docker's annotation: the whole name.
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
+pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const MAX_ENTRIES: usize = 100_000;
 /// All documents at the top level together.
 const MAX_DOCUMENTS: u64 = 64 << 20;
@@ -227,9 +227,43 @@ impl ImageStore {
                 saved.repo_tags.iter().flatten().map(|name| name.parse()).collect::<Result<_, _>>()?;
             // Checked before anything of it is written.
             crate::ImageConfig::parse(&config)?;
-            found.push(Found { stored: self.describe(config, layers)?, names });
+            let stored = match self.own_manifest(contents, &Digest::of(&config), &layers)? {
+                Some(manifest) => {
+                    self.shared.blobs.write(&config)?;
+                    Stored::read(&self.shared.blobs, &manifest)?
+                }
+                None => self.describe(config, layers)?,
+            };
+            found.push(Found { stored, names });
         }
         Ok(found)
+    }
+
+    /// The manifest that an archive which is an OCI layout as well has for exactly this image: kept, because its
+    /// digest is what registries know the image by.
+    fn own_manifest(
+        &self,
+        contents: &Contents,
+        config: &Digest,
+        layers: &[Descriptor],
+    ) -> Result<Option<Digest>, Error> {
+        let Ok(json) = contents.document(&self.shared.blobs, b"index.json") else { return Ok(None) };
+        let index: Index =
+            serde_json::from_slice(&json).map_err(|error| Error::document("index.json", error))?;
+        for entry in index.manifests {
+            let name = format!("blobs/sha256/{}", entry.digest.hex());
+            let Ok(Content::Blob(digest, _)) = contents.find(name.as_bytes()) else { continue };
+            let Ok(Document::Manifest(manifest)) = Document::parse(&self.shared.blobs.read(digest)?) else {
+                continue;
+            };
+            let same = manifest.layers.iter().map(|layer| (&layer.digest, layer.size));
+            if manifest.config.digest == *config
+                && same.eq(layers.iter().map(|layer| (&layer.digest, layer.size)))
+            {
+                return Ok(Some(digest.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// The media type that a layer's first bytes ask for.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Error};
+use crate::{Digest, Error, ImageConfig};
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -83,7 +83,14 @@ impl Platform {
         }
     }
 
-    fn serves(&self, wanted: &Self) -> bool {
+    /// The platform that an image says it is for.
+    pub(crate) fn of(config: &ImageConfig) -> Self {
+        let variant = Some(config.variant.clone()).filter(|variant| !variant.is_empty());
+        Self { os: config.os.clone(), architecture: config.architecture.clone(), variant }
+    }
+
+    /// Whether what is made for it is right for the `wanted` one.
+    pub(crate) fn serves(&self, wanted: &Self) -> bool {
         self.os == wanted.os
             && self.architecture == wanted.architecture
             && (wanted.variant.is_none() || self.variant == wanted.variant)
@@ -122,6 +129,11 @@ impl Manifest {
     /// A manifest of our own, for images that came without.
     pub(crate) fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self { schema_version: 2, media_type: OCI_MANIFEST.to_owned(), config, layers }
+    }
+
+    /// Its media type; OCI manifests need not say theirs.
+    pub(crate) fn media_type(&self) -> &str {
+        if self.media_type.is_empty() { OCI_MANIFEST } else { &self.media_type }
     }
 }
 

@@ -86,6 +86,18 @@ impl Reference {
         if split_registry(short).0.is_some() { whole() } else { short.to_owned() }
     }
 
+    /// Whether both are in one repository of one registry.
+    #[must_use]
+    pub fn same_repository(&self, other: &Self) -> bool {
+        self.registry == other.registry && self.repository == other.repository
+    }
+
+    /// Whether the text says neither a tag nor a digest.
+    #[must_use]
+    pub fn is_name_only(text: &str) -> bool {
+        split_name(text).1.is_empty()
+    }
+
     /// The whole name as users write it: `debian:latest`.
     #[must_use]
     pub fn familiar(&self) -> String {

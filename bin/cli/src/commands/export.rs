@@ -23,18 +23,28 @@ pub struct Arguments {
 impl Arguments {
     /// Writes the container's root file system.
     pub async fn run(&self, session: &Session) -> Outcome {
-        if self.output.is_none() && std::io::stdout().is_terminal() {
-            return Err(Hinted::error(
-                "cowardly refusing to save to a terminal",
-                "name a file with --output, or send it through a pipe",
-            ));
-        }
-        let archive = session.client.export(&self.container).await?;
-        match &self.output {
-            Some(path) => save(archive, path).await?,
-            None => to_stdout(archive).await?,
-        }
+        refuse_terminal(self.output.as_deref())?;
+        write(session.client.export(&self.container).await?, self.output.as_deref()).await?;
         Ok(0)
+    }
+}
+
+/// An archive is not for a terminal. Said before the daemon is asked.
+pub fn refuse_terminal(output: Option<&Path>) -> anyhow::Result<()> {
+    if output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Hinted::error(
+            "cowardly refusing to save to a terminal",
+            "name a file with --output, or send it through a pipe",
+        ));
+    }
+    Ok(())
+}
+
+/// Everything to the file, else to standard output.
+pub async fn write(archive: TarStream, output: Option<&Path>) -> anyhow::Result<()> {
+    match output {
+        Some(path) => save(archive, path).await,
+        None => to_stdout(archive).await,
     }
 }
 

@@ -31,6 +31,7 @@ pub mod ps;
 pub mod pull;
 pub mod rmi;
 pub mod run;
+pub mod save;
 pub mod start;
 pub mod stats;
 pub mod system_prune;
@@ -161,6 +162,7 @@ async fn image(verb: ImageVerb, session: &Session) -> Outcome {
     match verb {
         ImageVerb::Pull(arguments) => arguments.run(session).await,
         ImageVerb::Load(arguments) => arguments.run(session).await,
+        ImageVerb::Save(arguments) => arguments.run(session).await,
         ImageVerb::Import(arguments) => arguments.run(session).await,
         ImageVerb::Tag(arguments) => arguments.run(session).await,
         ImageVerb::History(arguments) => arguments.run(session).await,

@@ -5,6 +5,7 @@ mod list;
 mod one;
 mod pattern;
 mod remove;
+mod save;
 mod transfer;
 mod upload;
 
@@ -27,18 +28,18 @@ pub fn router() -> Router<Shared> {
         .route("/images/create", post(transfer::create))
         .route("/images/load", post(transfer::load))
         .route("/images/prune", post(remove::prune))
-        .route("/images/get", get(async || save_not_yet()))
+        .route("/images/get", get(save::several))
         .route("/images/search", get(async || search_not_yet()))
         .route("/images/{*rest}", get(get_one).post(post_one).delete(remove::remove))
         // Archives are as long as they are; they are never held in memory.
         .layer(DefaultBodyLimit::disable())
 }
 
-async fn get_one(state: State<Shared>, api: Api, Path(rest): Path<String>) -> ApiResult {
+async fn get_one(state: State<Shared>, api: Api, Path(rest): Path<String>, params: Params) -> ApiResult {
     match rest.rsplit_once('/') {
         Some((name, "json")) => one::inspect(state, api, name).await,
         Some((name, "history")) => one::history(state, name).await,
-        Some((_name, "get")) => Err(save_not_yet()),
+        Some((name, "get")) => save::one(state, name, &params).await,
         _ => Err(ApiError::not_found("page not found")),
     }
 }
@@ -49,10 +50,6 @@ async fn post_one(state: State<Shared>, Path(rest): Path<String>, params: Params
         Some((_name, "push")) => Err(ApiError::not_implemented("push", "the issue on the whole Docker API")),
         _ => Err(ApiError::not_found("page not found")),
     }
-}
-
-fn save_not_yet() -> ApiError {
-    ApiError::not_implemented("save", "the issue on the whole Docker API")
 }
 
 fn search_not_yet() -> ApiError {
