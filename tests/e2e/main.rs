@@ -19,6 +19,7 @@ mod listing;
 mod logs;
 mod network;
 mod networks;
+mod policy;
 mod ports;
 mod posix;
 mod restart;
@@ -48,6 +49,7 @@ const TABLE: &[&[Test]] = &[
     listing::CASES,
     network::CASES,
     networks::CASES,
+    policy::CASES,
     ports::CASES,
     posix::CASES,
     security::CASES,

@@ -4,8 +4,8 @@ use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
     attach, completion, compute, cp, create, df, diff, events, exec, export, history, image_prune, images,
-    import, info, inspect, install, lifecycle, load, logs, network, port, prune, ps, pull, rmi, run, save,
-    start, stats, system_prune, tag, template, top, update, version, volume, wait,
+    import, info, inspect, install, lifecycle, load, logs, network, policy, port, prune, ps, pull, rmi, run,
+    save, start, stats, system_prune, tag, template, top, update, version, volume, wait,
 };
 use crate::doctor;
 
@@ -75,6 +75,9 @@ pub enum Command {
     /// Manage networks
     #[command(subcommand)]
     Network(NetworkGroup),
+    /// See which images may run at which isolation level
+    #[command(subcommand)]
+    Policy(PolicyGroup),
     /// Manage the saved VMs that hyperv containers start from
     #[command(subcommand)]
     Template(TemplateGroup),
@@ -223,6 +226,16 @@ pub enum NetworkGroup {
     Connect(network::Connect),
     /// Disconnect a container from a network
     Disconnect(network::Disconnect),
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyGroup {
+    /// Show the rules of the isolation policy
+    #[command(visible_alias = "list")]
+    Ls(policy::List),
+    /// Explain at which levels an image may run, and why
+    Test(policy::Test),
 }
 
 /// `template …`

@@ -22,6 +22,7 @@ mod networks;
 mod notify;
 mod paths;
 mod pieces;
+mod policy;
 mod ports;
 mod routes;
 mod server;

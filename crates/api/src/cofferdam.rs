@@ -124,3 +124,46 @@ pub struct ComputeProcess {
     /// Whether it is another engine's, and can only be looked at.
     pub read_only: bool,
 }
+
+/// `/cofferdam/policy`: the isolation policy, and what it says about an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PolicyReport {
+    /// The rules, in the configuration's order; empty when there is no policy.
+    pub rules: Vec<String>,
+    /// About the image that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<PolicyAnswer>,
+}
+
+/// What the isolation policy says about an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PolicyAnswer {
+    /// The name that was asked for.
+    pub name: String,
+    /// The image's ID; empty when it is not here, and judged as if it were pulled.
+    pub id: String,
+    /// `allow process`, `default hyperv` or `require hyperv`: the strictest of its origins'.
+    pub decision: String,
+    /// The rule that decides; empty when none matches.
+    pub rule: String,
+    /// The level of a container that names none.
+    pub isolation: String,
+    /// Why `--isolation=process` is refused; empty when it is not.
+    pub refusal: String,
+    /// Each place that the image came from.
+    pub origins: Vec<PolicyOrigin>,
+}
+
+/// What the isolation policy says about one origin of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct PolicyOrigin {
+    /// The name that was pulled, or `@load`, `@import`, `@build`, `@unknown`.
+    pub origin: String,
+    /// What is decided for it.
+    pub decision: String,
+    /// By this rule; empty when none matches.
+    pub rule: String,
+}

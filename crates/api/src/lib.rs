@@ -21,7 +21,8 @@ mod version;
 
 pub use bollard_stubs::models;
 pub use cofferdam::{
-    ComputeProcess, ContainerExtension, FRONT_HEADER, InfoExtension, Owner, TemplateSummary,
+    ComputeProcess, ContainerExtension, FRONT_HEADER, InfoExtension, Owner, PolicyAnswer, PolicyOrigin,
+    PolicyReport, TemplateSummary,
 };
 pub use cofferdam_model::ComputeType;
 pub use duration::{InvalidDuration, go_duration, human_duration, parse_duration};

@@ -37,6 +37,7 @@ mod host;
 mod images;
 mod lines;
 mod networks;
+mod policy;
 mod query;
 mod select;
 mod system;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::config::{ContainerConfig, History, ImageConfig};
 use crate::index::Stored;
-use crate::{Digest, Reference};
+use crate::{Digest, Origins, Reference};
 
 /// One image: a snapshot, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Image {
     pub(crate) stored: Arc<Stored>,
     pub(crate) names: Vec<Reference>,
+    pub(crate) origins: Origins,
     pub(crate) size: u64,
 }
 
@@ -62,6 +63,12 @@ impl Image {
     #[must_use]
     pub fn names(&self) -> &[Reference] {
         &self.names
+    }
+
+    /// Where it came from, whatever it is called now.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     /// `debian:latest`…

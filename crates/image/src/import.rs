@@ -12,7 +12,9 @@ use crate::layers::chain_ids;
 use crate::leases::Item;
 use crate::manifest::{Descriptor, Manifest, OCI_CONFIG};
 use crate::store::blocking;
-use crate::{Digest, Error, Image, ImageStore, Platform, Progress, ProgressSender, Reference};
+use crate::{
+    Digest, Error, Image, ImageStore, Origin, Origins, Platform, Progress, ProgressSender, Reference,
+};
 
 /// What to make of an imported archive.
 #[derive(Clone, Debug, Default)]
@@ -78,7 +80,8 @@ impl ImageStore {
         let layers = vec![Descriptor::new(media_type, blob.clone(), size)];
         let stored = self.describe(json, layers)?;
         let _all = self.lease_all(&stored);
-        let (image, _) = self.commit(stored, request.name.into_iter().collect()).await?;
+        let (image, _) =
+            self.commit(stored, request.name.into_iter().collect(), Origins::of(Origin::Imported)).await?;
         progress.send(Progress::Imported(image.id().clone()));
         Ok(image)
     }

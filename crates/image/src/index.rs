@@ -18,9 +18,11 @@ use crate::error::IoContext;
 use crate::layers::chain_ids;
 use crate::leases::Item;
 use crate::manifest::{Descriptor, Document, Index, Manifest, OCI_INDEX};
-use crate::{Digest, Error, Reference};
+use crate::{Digest, Error, Origin, Origins, Reference};
 
 pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Ours, in our own index only: what an archive says about its origin is worth nothing.
+const ORIGINS: &str = "cofferdam.origins";
 
 /// An image as it is stored.
 #[derive(Debug, PartialEq)]
@@ -85,6 +87,7 @@ impl Stored {
 pub(crate) struct Catalog {
     pub images: HashMap<Digest, Arc<Stored>>,
     pub names: BTreeMap<Reference, Digest>,
+    pub origins: HashMap<Digest, Origins>,
 }
 
 impl Catalog {
@@ -115,6 +118,12 @@ impl Catalog {
             if let Some(name) = name.and_then(|name| name.parse().ok()) {
                 catalog.names.insert(name, stored.id.clone());
             }
+            let origins = entry.annotations.as_ref().and_then(|annotations| annotations.get(ORIGINS));
+            let origins = Origins::from_text(origins.map_or("", String::as_str));
+            match catalog.origins.get_mut(&stored.id) {
+                Some(known) => known.add(&origins),
+                None => drop(catalog.origins.insert(stored.id.clone(), origins)),
+            }
             catalog.images.entry(stored.id.clone()).or_insert_with(|| Arc::new(stored));
         }
         Ok(catalog)
@@ -135,11 +144,16 @@ impl Catalog {
             let media_type = stored.manifest.media_type();
             let size =
                 fs::metadata(root.join("blobs/sha256").join(stored.manifest_digest.hex())).at(&path)?.len();
-            let plain = Descriptor::new(media_type, stored.manifest_digest.clone(), size);
+            let mut plain = Descriptor::new(media_type, stored.manifest_digest.clone(), size);
+            let origins = (ORIGINS.to_owned(), self.origins_of(id).to_text());
+            plain.annotations = Some(BTreeMap::from([origins.clone()]));
             match named.get(id) {
                 None => manifests.push(plain),
                 Some(names) => manifests.extend(names.iter().map(|name| Descriptor {
-                    annotations: Some(BTreeMap::from([(REF_NAME.to_owned(), name.to_string())])),
+                    annotations: Some(BTreeMap::from([
+                        (REF_NAME.to_owned(), name.to_string()),
+                        origins.clone(),
+                    ])),
                     ..plain.clone()
                 })),
             }
@@ -150,6 +164,11 @@ impl Catalog {
         file.write_all(&json).at(&path)?;
         file.persist(&path).map_err(|error| Error::io(&path, error.error))?;
         Ok(())
+    }
+
+    /// Where an image came from.
+    pub(crate) fn origins_of(&self, id: &Digest) -> Origins {
+        self.origins.get(id).cloned().unwrap_or_else(|| Origins::of(Origin::Unknown))
     }
 
     /// The names of an image.

@@ -17,7 +17,7 @@ use crate::index::{REF_NAME, Stored};
 use crate::leases::{Item, Lease};
 use crate::manifest::{Descriptor, Document, Index, MAX_DOCUMENT, Platform};
 use crate::store::blocking;
-use crate::{Digest, Error, Image, ImageStore, Progress, ProgressSender, Reference};
+use crate::{Digest, Error, Image, ImageStore, Origin, Origins, Progress, ProgressSender, Reference};
 
 /// containerd's and new Docker's annotation: the whole name.
 pub(crate) const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -95,7 +95,7 @@ impl ImageStore {
                 stored.manifest.layers.iter().map(|layer| (layer.digest.clone(), layer.size)).collect();
             let here = |_| std::future::ready(Ok(()));
             self.unpack_layers(lease, &stored.config.rootfs.diff_ids, &blobs, here, progress, true).await?;
-            let (image, lost) = self.commit(stored, names.clone()).await?;
+            let (image, lost) = self.commit(stored, names.clone(), Origins::of(Origin::Loaded)).await?;
             for (name, old) in lost {
                 progress.send(Progress::Renamed { name, old });
             }

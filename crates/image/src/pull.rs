@@ -12,7 +12,9 @@ use crate::leases::{Item, Lease};
 use crate::manifest::{
     DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Document, MAX_DOCUMENT, Manifest, OCI_INDEX, OCI_MANIFEST,
 };
-use crate::{Digest, Error, Image, ImageStore, Platform, Progress, ProgressSender, Reference};
+use crate::{
+    Digest, Error, Image, ImageStore, Origin, Origins, Platform, Progress, ProgressSender, Reference,
+};
 
 use registry::Registry;
 pub use registry::is_insecure;
@@ -111,7 +113,9 @@ impl ImageStore {
         }
         let before = self.by_name(&names[names.len() - 1]).map(|image| image.id().clone());
         let lease = self.shared.leases.lease();
-        let image = self.fetch(&registry, &chosen, names, &lease, progress).await;
+        let image = self
+            .fetch(&registry, &chosen, names, Origins::of(Origin::Pulled(name.clone())), &lease, progress)
+            .await;
         if image.is_err() {
             lease.settled().await;
         }
@@ -139,6 +143,7 @@ impl ImageStore {
         registry: &Registry,
         chosen: &Chosen,
         names: Vec<Reference>,
+        origins: Origins,
         lease: &Lease,
         progress: &ProgressSender,
     ) -> Result<Image, Error> {
@@ -159,7 +164,7 @@ impl ImageStore {
         self.shared.blobs.write(&chosen.raw)?;
         let stored = Stored::read(&self.shared.blobs, &chosen.manifest_digest)?;
         let _all = self.lease_all(&stored);
-        let (image, _) = self.commit(stored, names).await?;
+        let (image, _) = self.commit(stored, names, origins).await?;
         Ok(image)
     }
 }

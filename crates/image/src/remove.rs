@@ -141,6 +141,7 @@ impl ImageStore {
                         && catalog.names_of(&plan.id).is_empty()
                         && let Some(stored) = catalog.images.remove(&plan.id)
                     {
+                        catalog.origins.remove(&plan.id);
                         pruned.removed.push(Removed::Deleted(plan.id));
                         freed.extend(stored.items());
                     }

@@ -15,7 +15,7 @@ use crate::image::HistoryLine;
 use crate::index::{Catalog, Stored};
 use crate::layers::Layers;
 use crate::leases::{Item, Lease, Leases, lock};
-use crate::{Digest, Error, Image, ProgressSender, Reference};
+use crate::{Digest, Error, Image, Origin, Origins, ProgressSender, Reference};
 
 /// How many layers are fetched at the same time, over all pulls (Docker's default).
 const DOWNLOADS: usize = 3;
@@ -203,7 +203,8 @@ impl ImageStore {
 
     pub(crate) fn image(&self, catalog: &Catalog, stored: &Arc<Stored>) -> Image {
         let size = stored.chain.iter().map(|layer| self.layer_size(layer)).sum();
-        Image { stored: Arc::clone(stored), names: catalog.names_of(&stored.id), size }
+        let origins = catalog.origins_of(&stored.id);
+        Image { stored: Arc::clone(stored), names: catalog.names_of(&stored.id), origins, size }
     }
 
     pub(crate) fn layer_size(&self, chain_id: &Digest) -> u64 {
@@ -238,17 +239,29 @@ impl ImageStore {
         task.await.map_err(|_panicked| Error::Aborted("changing the index"))?
     }
 
-    /// Adds an image with its names. Returns the names that other images lost.
+    /// Adds an image with its names and the places that it came from. Returns the names that other images lost.
+    ///
+    /// An image that is here already keeps its origins: the same content from an archive is as good or as bad as before.
+    /// Only another registry is one origin more.
     pub(crate) async fn commit(
         &self,
         stored: Stored,
         names: Vec<Reference>,
+        origins: Origins,
     ) -> Result<(Image, Vec<(Reference, Digest)>), Error> {
         let id = stored.id.clone();
         let lost = self
             .change(move |catalog| {
                 let id = stored.id.clone();
-                catalog.images.entry(id.clone()).or_insert_with(|| Arc::new(stored));
+                if catalog.images.contains_key(&id) {
+                    let known = catalog.origins.entry(id.clone()).or_insert(Origins::of(Origin::Unknown));
+                    if origins.iter().any(|origin| matches!(origin, Origin::Pulled(_))) {
+                        known.add(&origins);
+                    }
+                } else {
+                    catalog.images.insert(id.clone(), Arc::new(stored));
+                    catalog.origins.insert(id.clone(), origins);
+                }
                 let mut lost = Vec::new();
                 for name in names {
                     if let Some(old) = catalog.names.insert(name.clone(), id.clone())

@@ -25,6 +25,7 @@ pub mod load;
 pub mod logs;
 pub mod network;
 mod options;
+pub mod policy;
 pub mod port;
 pub mod prune;
 pub mod ps;
@@ -45,7 +46,7 @@ pub mod wait;
 
 use crate::args::{
     Cli, Command, ComputeGroup, ContainerGroup, ContainerVerb, ImageGroup, ImageVerb, NetworkGroup,
-    SystemGroup, SystemVerb, TemplateGroup, VolumeGroup,
+    PolicyGroup, SystemGroup, SystemVerb, TemplateGroup, VolumeGroup,
 };
 use crate::session::Session;
 use crate::{doctor, report};
@@ -116,6 +117,8 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Compute(ComputeGroup::Ls(arguments)) => arguments.run(session).await,
         Command::Compute(ComputeGroup::Stop(arguments)) => arguments.run(session).await,
         Command::Compute(ComputeGroup::Inspect(arguments)) => arguments.run(session).await,
+        Command::Policy(PolicyGroup::Ls(arguments)) => arguments.run(session).await,
+        Command::Policy(PolicyGroup::Test(arguments)) => arguments.run(session).await,
         Command::Network(group) => network(group, session).await,
         Command::Template(TemplateGroup::Ls(arguments)) => arguments.run(session).await,
         Command::Template(TemplateGroup::Rm(arguments)) => arguments.run(session).await,

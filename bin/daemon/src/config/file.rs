@@ -134,6 +134,7 @@ fn setting<'a>(flags: &'a mut Flags, key: &str) -> Option<&'a mut dyn Setting> {
         "exec-root" => &mut flags.exec_root,
         "pidfile" => &mut flags.pidfile,
         "default-isolation" => &mut flags.default_isolation,
+        "isolation-policy" => &mut flags.isolation_policy,
         "vm-start" => &mut flags.vm_start,
         "vm-memory" => &mut flags.vm_memory,
         "template-root" => &mut flags.template_root,

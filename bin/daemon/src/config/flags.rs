@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 use crate::containers::config::Ulimit;
+use crate::policy::Policy;
 
 /// A container engine in which every container has an isolation level.
 #[derive(Clone, Debug, Default, Parser)]
@@ -64,6 +65,9 @@ pub struct Flags {
     /// Resource limit of containers that name none of that kind: name=soft[:hard] (repeatable)
     #[arg(long = "default-ulimit", value_name = "LIMIT", value_parser = ulimit)]
     pub default_ulimits: Vec<Ulimit>,
+    /// Rules of the isolation policy; in the configuration file only.
+    #[arg(skip)]
+    pub isolation_policy: Option<Policy>,
     /// How utility VMs start: clone (of saved templates) or boot [default: clone]
     #[arg(long, value_name = "HOW")]
     pub vm_start: Option<String>,

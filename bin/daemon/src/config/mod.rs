@@ -15,6 +15,7 @@ pub use flags::Flags;
 
 use crate::containers::config::{LogConfig, Ulimit};
 use crate::containers::logs;
+use crate::policy::Policy;
 use crate::server::{Host, ListenError, TlsFiles};
 
 /// Where records and images live.
@@ -71,6 +72,8 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Resource limits of containers that name none of that kind.
     pub default_ulimits: Vec<Ulimit>,
+    /// Which images' containers may have which level.
+    pub policy: Policy,
     /// Utility VMs.
     pub vm: VmConfig,
     /// What everything on the host is named after.
@@ -222,6 +225,7 @@ impl Config {
             dns_search: flags.dns_search,
             insecure_registries: flags.insecure_registries,
             default_ulimits: flags.default_ulimits,
+            policy: flags.isolation_policy.unwrap_or_default(),
             vm,
             instance,
             guest: flags.guest.map(guest_directory).transpose()?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cofferdam_api::Owner;
-use cofferdam_model::{ContainerId, Isolation};
+use cofferdam_model::{ContainerId, Isolation, UnknownIsolation};
 use cofferdam_store::NewContainer;
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ use super::spec::{capabilities, devices, process::Security};
 use super::{Container, claim_volumes, etc_files, image, limits, logs, names, restart, signals, spec, start};
 use crate::engine::{Engine, Shared};
 use crate::error::{ApiError, ApiResult};
-use crate::{networks, ports};
+use crate::{networks, policy, ports};
 
 /// How many random names are tried.
 const NAME_ATTEMPTS: u32 = 20;
@@ -120,12 +120,18 @@ fn check(
     // `HostConfig` and `NetworkingConfig` travel in the same object as the configuration.
     wanted.others.remove("HostConfig");
     wanted.others.remove("NetworkingConfig");
-    let isolation = Isolation::parse_or(&host_config.isolation, engine.config.default_isolation)
-        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let asked = match host_config.isolation.to_ascii_lowercase().as_str() {
+        "" | "default" => None,
+        text => Some(text.parse().map_err(|_unknown| {
+            let unknown = UnknownIsolation(host_config.isolation.clone());
+            ApiError::bad_request(unknown.to_string())
+        })?),
+    };
     if wanted.image.is_empty() {
         return Err(ApiError::bad_request("no image specified: Config.Image cannot be empty"));
     }
     let image = image::find(engine, &wanted.image)?;
+    let isolation = policy::level(engine, &image, &wanted.labels, owner, asked)?;
     let mut config = merge(wanted, image.container_config()).map_err(ApiError::bad_request)?;
     let (path, args) = program(&config)?;
     networks::join::check(engine, id.as_str(), &mut config, &host_config)?;

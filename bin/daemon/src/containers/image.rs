@@ -8,6 +8,7 @@ use cofferdam_model::Isolation;
 use super::record::Record;
 use crate::engine::Engine;
 use crate::error::{ApiError, ApiResult};
+use crate::policy;
 
 /// An image's files, in the form that a level wants them.
 pub enum Files {
@@ -32,6 +33,11 @@ fn of(engine: &Engine, record: &Record) -> ApiResult<Image> {
         .images
         .get(&id)
         .ok_or_else(|| ApiError::not_found(format!("No such image: {}", record.config.image)))
+}
+
+/// Whether the isolation policy lets a container have this level: asked before each start, and before a conversion to it.
+pub fn permits(engine: &Engine, record: &Record, level: Isolation) -> ApiResult<()> {
+    policy::level(engine, &of(engine, record)?, &record.config.labels, record.owner, Some(level)).map(drop)
 }
 
 /// The programs that a container's image names as what it is for.

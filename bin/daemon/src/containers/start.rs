@@ -52,6 +52,8 @@ pub(super) async fn start(
     starting: Status,
 ) -> Result<(Shim, Status), StartFailure> {
     let record = container.record();
+    // Rules may have changed since it was made.
+    image::permits(engine, &record, record.isolation)?;
     let log = logs::spec(engine, container)?;
     let (files, lower) = image::files(engine, &record).await?;
     container.mark("image");

@@ -10,6 +10,7 @@ mod events;
 mod exec;
 mod images;
 mod networks;
+mod policy;
 mod system;
 mod templates;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(exec::router())
         .merge(templates::router())
         .merge(compute::router())
+        .merge(policy::router())
         .merge(absent::router())
         .fallback(page_not_found)
         .method_not_allowed_fallback(page_not_found)

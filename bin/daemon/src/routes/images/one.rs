@@ -34,6 +34,7 @@ fn description(image: &Image, version: ApiVersion) -> Value {
         "Size": image.size(),
         "GraphDriver": { "Name": "overlayfs", "Data": {} },
         "RootFS": { "Type": "layers", "Layers": config.rootfs.diff_ids },
+        "Cofferdam": { "Origins": image.origins().iter().map(ToString::to_string).collect::<Vec<_>>() },
         "Metadata": { "LastTagTime": "0001-01-01T00:00:00Z" },
     });
     if !config.created.is_empty() {
