@@ -112,6 +112,15 @@ pub struct History {
     pub empty_layer: bool,
 }
 
+impl ContainerConfig {
+    /// A text as a command of the image's shell.
+    #[must_use]
+    pub fn shell_words(&self, text: &str) -> Vec<String> {
+        let shell = self.shell.clone().unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
+        shell.into_iter().chain([text.to_owned()]).collect()
+    }
+}
+
 impl ImageConfig {
     /// Reads a configuration and checks what everything else relies on.
     pub fn parse(data: &[u8]) -> Result<Self, Error> {

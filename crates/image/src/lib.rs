@@ -55,7 +55,7 @@ mod save;
 mod store;
 mod unpack;
 
-pub use changes::apply_changes;
+pub use changes::{apply_changes, apply_instruction, set_variable};
 pub use config::{ContainerConfig, History, ImageConfig, RootFs};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, ErrorKind};
