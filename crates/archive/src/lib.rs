@@ -3,11 +3,16 @@
 //! [`stat()`], [`read`], [`write`] and [`export`] work on this process's own root directory: whoever calls them has entered
 //! the container's mount namespace, so that no path and no link leads anywhere else. What is in there is hostile, and so
 //! is an archive that comes in: nothing is opened that is not a regular file or a directory, and no entry's name goes up.
+//!
+//! [`changes()`], [`layer()`] and [`restore`] work on an overlay's upper directory, from outside of the container: they
+//! open one name after the other below a handle, and follow no link.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod changes;
+mod layer;
 mod read;
+mod restore;
 mod stat;
 mod write;
 
@@ -15,7 +20,9 @@ use std::io;
 use std::path::Path;
 
 pub use changes::changes;
+pub use layer::{Form, TreeDigest, digest, layer};
 pub use read::{export, read};
+pub use restore::{Bounds, restore};
 pub use stat::stat;
 pub use write::{Options, write};
 

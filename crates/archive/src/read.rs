@@ -164,39 +164,50 @@ impl<W: Write> Tree<W> {
         header: &mut Header,
         name: &[u8],
         link: Option<&[u8]>,
-        mut pax: Vec<(String, Vec<u8>)>,
+        pax: Vec<(String, Vec<u8>)>,
         content: impl io::Read,
     ) -> io::Result<()> {
-        let text = |bytes: &[u8]| bytes.to_owned();
-        {
-            let old = header.as_gnu_mut().ok_or_else(|| io::Error::other("header"))?;
-            if fits(name, old.name.len()) {
-                old.name[..name.len()].copy_from_slice(name);
-            } else {
-                pax.push(("path".to_owned(), text(name)));
-            }
-            if let Some(link) = link {
-                if fits(link, old.linkname.len()) {
-                    old.linkname[..link.len()].copy_from_slice(link);
-                } else {
-                    pax.push(("linkpath".to_owned(), text(link)));
-                }
-            }
-        }
-        if !pax.is_empty() {
-            let records = pax.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
-            self.builder.append_pax_extensions(records)?;
-        }
-        header.set_cksum();
-        self.builder.append(header, content)
+        append(&mut self.builder, header, name, link, pax, content)
     }
+}
+
+/// Writes one entry; what the header has no room for goes into PAX records before it.
+pub(crate) fn append<W: Write>(
+    builder: &mut Builder<W>,
+    header: &mut Header,
+    name: &[u8],
+    link: Option<&[u8]>,
+    mut pax: Vec<(String, Vec<u8>)>,
+    content: impl io::Read,
+) -> io::Result<()> {
+    {
+        let old = header.as_gnu_mut().ok_or_else(|| io::Error::other("header"))?;
+        if fits(name, old.name.len()) {
+            old.name[..name.len()].copy_from_slice(name);
+        } else {
+            pax.push(("path".to_owned(), name.to_owned()));
+        }
+        if let Some(link) = link {
+            if fits(link, old.linkname.len()) {
+                old.linkname[..link.len()].copy_from_slice(link);
+            } else {
+                pax.push(("linkpath".to_owned(), link.to_owned()));
+            }
+        }
+    }
+    if !pax.is_empty() {
+        let records = pax.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+        builder.append_pax_extensions(records)?;
+    }
+    header.set_cksum();
+    builder.append(header, content)
 }
 
 fn fits(text: &[u8], room: usize) -> bool {
     text.len() <= room && text.is_ascii()
 }
 
-fn header(stat: &Stat, kind: EntryType, size: u64) -> Header {
+pub(crate) fn header(stat: &Stat, kind: EntryType, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
     header.set_size(size);

@@ -96,7 +96,7 @@ impl ImageStore {
     }
 
     /// Stores a stream as a blob.
-    async fn spool(
+    pub(crate) async fn spool(
         &self,
         stream: impl AsyncRead + Send + Unpin + 'static,
         progress: ProgressSender,

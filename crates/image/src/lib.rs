@@ -18,7 +18,8 @@
 //! ```text
 //! pull (registry) ─┐                                        ┌─► lower_dirs  → overlay (process level)
 //! load (archive)  ─┼─► blobs ─► unpack, verify ─► index ─────┼─► erofs       → virtio-blk (hyperv level)
-//! import (tar)    ─┘         (one layer each, in parallel)  └─► save, push  → the blobs as they came
+//! import (tar)    ─┤         (one layer each, in parallel)  └─► save, push  → the blobs as they came
+//! extend (tar)    ─┘
 //! ```
 //!
 //! Operations that need the same layer at the same time do it once: the second waits for the first. What an operation
@@ -38,6 +39,7 @@ mod digest;
 mod durable;
 mod erofs;
 mod error;
+mod extend;
 mod fuzz;
 mod image;
 mod import;
@@ -59,6 +61,7 @@ pub use changes::{apply_changes, apply_instruction, set_variable};
 pub use config::{ContainerConfig, History, ImageConfig, RootFs};
 pub use digest::{Digest, InvalidDigest};
 pub use error::{Error, ErrorKind};
+pub use extend::{ExtendRequest, Step};
 pub use fuzz::{fuzz_documents, fuzz_load, fuzz_reference, fuzz_unpack};
 pub use image::{HistoryLine, Image};
 pub use import::ImportRequest;

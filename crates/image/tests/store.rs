@@ -8,7 +8,10 @@ use std::fs;
 use std::io::Cursor;
 use std::process::Command;
 
-use cofferdam_image::{ContainerUse, Error, ErrorKind, ImportRequest, Progress, ProgressSender, Removed};
+use cofferdam_image::{
+    ContainerUse, Error, ErrorKind, ExtendRequest, History, ImportRequest, Progress, ProgressSender, Removed,
+    Step,
+};
 use serde_json::json;
 use support::{Parts, Place, gzip, old_docker_archive, tar, zstd};
 
@@ -365,4 +368,54 @@ fn a_crash_of_the_machine_is_healed() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let lower = runtime.block_on(place.store.lower_dirs(&good)).unwrap();
     assert_eq!(fs::read(lower[0].join("a")).unwrap(), b"1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn layers_are_put_on_an_image() {
+    let place = Place::new();
+    let base = tar(&[("etc/a", b"1"), ("etc/b", b"2")]);
+    let base = load(&place, Parts::new(&[&base], gzip).layout(json!({}))).await.unwrap().remove(0);
+    let step = |layer: Option<Vec<u8>>| Step {
+        history: History { created_by: "RUN x".to_owned(), ..History::default() },
+        layer: layer.map(|layer| Box::new(Cursor::new(layer)) as _),
+    };
+    let added = tar(&[("etc/.wh.a", b""), ("c", b"333")]);
+    let mut config = base.container_config().clone();
+    config.working_dir = "/srv".to_owned();
+    let request = |steps| ExtendRequest {
+        base: Some(base.clone()),
+        config: config.clone(),
+        author: "me".to_owned(),
+        steps,
+        names: vec!["made:1".parse().unwrap()],
+        ..ExtendRequest::default()
+    };
+    let steps = vec![step(None), step(Some(added.clone())), step(Some(gzip(&tar(&[("d", b"4")]))))];
+    let (image, lost) = place.store.extend(request(steps)).await.unwrap();
+    assert!(lost.is_empty());
+    assert_eq!((image.size(), image.diff_ids().len(), image.repo_tags()), (6, 3, vec!["made:1".to_owned()]));
+    assert_eq!(image.diff_ids()[0], base.diff_ids()[0]);
+    assert_eq!((image.config().author.as_str(), image.config().config.working_dir.as_str()), ("me", "/srv"));
+    let history = &image.config().history;
+    let empty: Vec<_> = history[history.len() - 3..].iter().map(|line| line.empty_layer).collect();
+    assert_eq!(empty, [true, false, false]);
+    let lower = place.store.lower_dirs(&image).await.unwrap();
+    assert_eq!(fs::read(lower[1].join("c")).unwrap(), b"333");
+    assert!(fs::symlink_metadata(lower[1].join("etc/a")).is_ok(), "a whiteout");
+    // The same again takes the name from the first, whose configuration says another time.
+    let (again, lost) = place.store.extend(request(vec![step(Some(added.clone()))])).await.unwrap();
+    assert_eq!(lost.len(), 1);
+    assert_ne!(again.id(), image.id());
+    // One that fails leaves nothing behind.
+    let before = (place.count("blobs/sha256"), place.count("layers"), place.store.list().len());
+    let steps = vec![step(Some(tar(&[("e", b"5")]))), step(Some(added[..700].to_vec()))];
+    place.store.extend(request(steps)).await.unwrap_err();
+    assert_eq!((place.count("blobs/sha256"), place.count("layers"), place.store.list().len()), before);
+    assert_eq!(place.count("tmp"), 0);
+    // An image of its own, from nothing.
+    let request = ExtendRequest { steps: vec![step(Some(added))], ..ExtendRequest::default() };
+    let (alone, _) = place.store.extend(request).await.unwrap();
+    assert_eq!((alone.diff_ids().len(), alone.config().os.as_str()), (1, "linux"));
+    let place = place.reopen();
+    assert_eq!(place.store.resolve("made:1").unwrap().id(), again.id());
 }

@@ -53,6 +53,10 @@ pub struct Overlay<'a> {
     pub work: &'a Path,
 }
 
+/// What is changed is wholly in the upper directory, whatever the kernel's own defaults are: a renamed directory, or a
+/// file with another mode, that only points to the layers below could not be made a layer of an image.
+const WHOLE: [(&str, &str); 2] = [("redirect_dir", "off"), ("metacopy", "off")];
+
 impl Overlay<'_> {
     /// Mounts it at `target`. Layers are given one by one where the kernel can (6.5 and later), and else as one
     /// option, whose length is limited to a page: directories are opened and named by descriptor for that, which
@@ -78,6 +82,9 @@ impl Overlay<'_> {
         }
         rustix::mount::fsconfig_set_string(context.as_fd(), "upperdir", layer_name(self.upper, &mut held)?)?;
         rustix::mount::fsconfig_set_string(context.as_fd(), "workdir", layer_name(self.work, &mut held)?)?;
+        for (option, value) in WHOLE {
+            rustix::mount::fsconfig_set_string(context.as_fd(), option, value)?;
+        }
         rustix::mount::fsconfig_create(context.as_fd())?;
         let mount =
             rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
@@ -97,6 +104,9 @@ impl Overlay<'_> {
         options.push(by_descriptor(self.upper, &mut held)?);
         options.push(",workdir=");
         options.push(by_descriptor(self.work, &mut held)?);
+        for (option, value) in WHOLE {
+            options.push(format!(",{option}={value}"));
+        }
         let options = std::ffi::CString::new(options.into_vec()).map_err(|_nul| Errno::INVAL)?;
         rustix::mount::mount("overlay", target, "overlay", MountFlags::empty(), options.as_c_str())
     }
