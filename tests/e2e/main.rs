@@ -6,6 +6,7 @@
 mod bad_input;
 mod clients;
 mod clone;
+mod cmdlets;
 mod compute;
 mod connect;
 mod copy;
@@ -60,6 +61,7 @@ const TABLE: &[&[Test]] = &[
     volumes::CASES,
     clone::CASES,
     compute::CASES,
+    cmdlets::CASES,
     connect::CASES,
     copy::CASES,
     crash::CASES,

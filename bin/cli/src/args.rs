@@ -3,9 +3,9 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    attach, completion, compute, cp, create, df, diff, events, exec, export, history, image_prune, images,
-    import, info, inspect, install, lifecycle, load, logs, network, policy, port, prune, ps, pull, rmi, run,
-    save, start, stats, system_prune, tag, template, top, update, version, volume, wait,
+    attach, cmdlet, completion, compute, cp, create, df, diff, events, exec, export, history, image_prune,
+    images, import, info, inspect, install, lifecycle, load, logs, network, policy, port, prune, ps, pull,
+    rmi, run, save, start, stats, system_prune, tag, template, top, update, version, volume, wait,
 };
 use crate::doctor;
 
@@ -84,6 +84,8 @@ pub enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(VolumeGroup),
+    /// Run one cmdlet of the Containers module for a program: JSON in, JSON lines out
+    Cmdlet(cmdlet::Arguments),
     /// Show the versions of client and daemon
     Version(version::Arguments),
     /// Check what works on this host and say what to do about the rest

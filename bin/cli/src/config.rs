@@ -12,7 +12,7 @@ use cofferdam_client::RegistryAuth;
 use serde::Deserialize;
 
 /// What we use of it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Config {
     auths: BTreeMap<String, Entry>,
@@ -28,7 +28,7 @@ pub struct Config {
     pub images_format: String,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Entry {
     /// `user:password` in base64.

@@ -190,6 +190,11 @@ impl Client {
         self.container(id, "update").json(body).answer().await
     }
 
+    /// Gives a container that does not run another isolation level: `process` or `hyperv`.
+    pub async fn convert(&self, id: &str, isolation: &str) -> Result<(), ClientError> {
+        self.container(id, "update").json(&serde_json::json!({ "Isolation": isolation })).nothing().await
+    }
+
     /// Gives a container another name.
     pub async fn rename(&self, id: &str, name: &str) -> Result<(), ClientError> {
         self.container(id, "rename").query(&Query::new().text("name", name)).nothing().await

@@ -2,6 +2,7 @@
 
 pub mod attach;
 mod body;
+pub mod cmdlet;
 pub mod completion;
 pub mod compute;
 pub mod cp;
@@ -128,6 +129,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Volume(VolumeGroup::Ls(arguments)) => arguments.run(session).await,
         Command::Volume(VolumeGroup::Prune(arguments)) => arguments.run(session).await,
         Command::Volume(VolumeGroup::Rm(arguments)) => arguments.run(session).await,
+        Command::Cmdlet(arguments) => arguments.run(session).await,
         Command::Version(arguments) => arguments.run(session).await,
         Command::Doctor(arguments) => arguments.run(session).await,
         Command::Completion(arguments) => arguments.run(),
