@@ -7,6 +7,7 @@ mod bad_input;
 mod clients;
 mod clone;
 mod cmdlets;
+mod commit;
 mod compute;
 mod connect;
 mod copy;
@@ -60,6 +61,7 @@ const TABLE: &[&[Test]] = &[
     vm::CASES,
     volumes::CASES,
     clone::CASES,
+    commit::CASES,
     compute::CASES,
     cmdlets::CASES,
     connect::CASES,

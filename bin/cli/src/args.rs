@@ -3,9 +3,9 @@
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::commands::{
-    attach, cmdlet, completion, compute, cp, create, df, diff, events, exec, export, history, image_prune,
-    images, import, info, inspect, install, lifecycle, load, logs, network, policy, port, prune, ps, pull,
-    rmi, run, save, start, stats, system_prune, tag, template, top, update, version, volume, wait,
+    attach, cmdlet, commit, completion, compute, cp, create, df, diff, events, exec, export, history,
+    image_prune, images, import, info, inspect, install, lifecycle, load, logs, network, policy, port, prune,
+    ps, pull, rmi, run, save, start, stats, system_prune, tag, template, top, update, version, volume, wait,
 };
 use crate::doctor;
 
@@ -110,6 +110,8 @@ pub enum ContainerVerb {
     Attach(attach::Arguments),
     /// Execute a command in a running container
     Exec(exec::Arguments),
+    /// Create a new image from a container's changes
+    Commit(commit::Arguments),
     /// Copy files/folders between a container and the local filesystem
     Cp(cp::Arguments),
     /// Inspect changes to files or directories on a container's filesystem

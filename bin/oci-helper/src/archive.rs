@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use caps::Capability;
-use cofferdam_archive::{self as archive, Options};
+use cofferdam_archive::{self as archive, Bounds, Form, Options};
 use cofferdam_model::ArchiveOrder;
 use cofferdam_sys::process::ProcessHandle;
 use libcontainer::syscall::Syscall;
@@ -71,14 +71,17 @@ fn enter(init: &ProcessHandle, order: &ArchiveOrder, streams: Streams) -> Result
     nix::unistd::setsid().map_err(failed("session"))?;
     place(streams.fds)?;
     // A guest's overlay is looked at from outside of the container.
-    if !matches!(order, ArchiveOrder::Changes { .. }) {
+    if !order.is_about_overlay() {
         nix::sched::setns(init, CloneFlags::CLONE_NEWNS).map_err(failed("container's files"))?;
     }
     nix::unistd::chdir("/").map_err(failed("root directory"))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY).map_err(failed("memory limit"))?;
     LinuxSyscall.close_range(0).map_err(|error| Failure::from_chain(&error))?;
-    privileges::keep_only(&KEPT).map_err(|error| Failure::new("capabilities", format_args!("{error:#}")))
+    // Overlayfs's own marks are root's attributes. A guest has an administrator's rights to lose only to itself.
+    let marks = order.is_about_overlay().then_some(Capability::CAP_SYS_ADMIN);
+    let kept: Vec<_> = KEPT.into_iter().chain(marks).collect();
+    privileges::keep_only(&kept).map_err(|error| Failure::new("capabilities", format_args!("{error:#}")))
 }
 
 /// Does it; the exit code.
@@ -116,8 +119,30 @@ fn carry_out(order: &ArchiveOrder) -> Result<(), archive::Failure> {
             let changes = archive::changes(Path::new(GUEST_UPPER), &[Path::new(GUEST_LOWER)], &ignored);
             line(&mut out, &changes.map_err(failed)?).map_err(failed)?;
         }
+        ArchiveOrder::Layer { ignored } => {
+            let ignored: Vec<&str> = ignored.iter().map(String::as_str).collect();
+            let layer = archive::layer(Path::new(GUEST_UPPER), Form::Oci, &ignored, &mut out);
+            layer.map_err(overlay)?;
+        }
+        ArchiveOrder::Tree => {
+            archive::layer(Path::new(GUEST_UPPER), Form::Overlay, &[], &mut out).map_err(overlay)?;
+        }
+        ArchiveOrder::Restore { bytes, entries } => {
+            let mut input = io::BufReader::with_capacity(64 << 10, io::stdin().lock());
+            let bounds = Bounds { bytes: *bytes, entries: *entries };
+            archive::restore(Path::new(GUEST_UPPER), &mut input, bounds).map_err(overlay)?;
+            io::copy(&mut input, &mut io::sink()).map_err(failed)?;
+        }
+        ArchiveOrder::Digest => {
+            let digest = archive::digest(Path::new(GUEST_UPPER)).map_err(overlay)?;
+            line(&mut out, &digest.to_string()).map_err(failed)?;
+        }
     }
     out.flush().map_err(failed)
+}
+
+fn overlay(error: io::Error) -> archive::Failure {
+    archive::Failure::Io("the writable layer".to_owned(), error)
 }
 
 /// A value as one line of JSON.

@@ -2,8 +2,7 @@
 
 use base64::Engine as _;
 use cofferdam_api::models::{
-    IdResponse, ImageDeleteResponseItem, ImageHistoryResponseItem, ImageInspect, ImagePruneResponse,
-    ImageSummary,
+    ImageDeleteResponseItem, ImageHistoryResponseItem, ImageInspect, ImagePruneResponse, ImageSummary,
 };
 use cofferdam_api::{Filters, Progress};
 use serde::{Deserialize, Serialize};
@@ -130,21 +129,6 @@ impl Client {
             query = query.text("changes", change);
         }
         self.post("/images/create").query(&query).tar(archive).lines().await
-    }
-
-    /// Makes an image of what a container has changed, with these instructions of a Dockerfile; its ID.
-    pub async fn commit(
-        &self,
-        container: &str,
-        repository: &str,
-        tag: &str,
-        changes: &[String],
-    ) -> Result<String, ClientError> {
-        let mut query = Query::new().text("container", container).text("repo", repository).text("tag", tag);
-        for change in changes {
-            query = query.text("changes", change);
-        }
-        Ok(self.post("/commit").query(&query).answer::<IdResponse>().await?.id)
     }
 
     /// Gives an image a further name.

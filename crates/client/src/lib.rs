@@ -26,6 +26,7 @@
 
 mod archive;
 mod client;
+mod commit;
 mod compute;
 mod connection;
 mod containers;
@@ -48,6 +49,7 @@ mod volumes;
 pub use archive::{PathChange, PathStat, TarStream};
 pub use client::{Body, Client, Ping};
 pub use cofferdam_api::{self as api, Filters, Info, Progress, Version, models};
+pub use commit::Commit;
 pub use containers::{Attach, ListContainers, Logs, Removal, Wait, WaitUntil};
 pub use document::Document;
 pub use error::ClientError;

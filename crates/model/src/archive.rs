@@ -49,6 +49,33 @@ pub enum ArchiveOrder {
         /// Paths that do not count.
         ignored: Vec<String>,
     },
+    /// A guest's overlay's upper directory as an OCI layer.
+    Layer {
+        /// Paths that are left out.
+        ignored: Vec<String>,
+    },
+    /// The same as it is, for [`Self::Restore`].
+    Tree,
+    /// Fills the upper directory, which is empty, with such a tree from standard input.
+    Restore {
+        /// The most bytes of content.
+        bytes: u64,
+        /// The most files.
+        entries: u64,
+    },
+    /// The upper directory's digest, as JSON.
+    Digest,
+}
+
+impl ArchiveOrder {
+    /// Whether it is about a guest's overlay, seen from outside of the container.
+    #[must_use]
+    pub fn is_about_overlay(&self) -> bool {
+        matches!(
+            self,
+            Self::Changes { .. } | Self::Layer { .. } | Self::Tree | Self::Restore { .. } | Self::Digest
+        )
+    }
 }
 
 impl ArchiveOrder {

@@ -3,6 +3,7 @@
 pub mod attach;
 mod body;
 pub mod cmdlet;
+pub mod commit;
 pub mod completion;
 pub mod compute;
 pub mod cp;
@@ -144,6 +145,7 @@ async fn container(verb: ContainerVerb, session: &Session) -> Outcome {
         ContainerVerb::Start(arguments) => arguments.run(session).await,
         ContainerVerb::Attach(arguments) => arguments.run(session).await,
         ContainerVerb::Exec(arguments) => arguments.run(session).await,
+        ContainerVerb::Commit(arguments) => arguments.run(session).await,
         ContainerVerb::Cp(arguments) => arguments.run(session).await,
         ContainerVerb::Diff(arguments) => arguments.run(session).await,
         ContainerVerb::Export(arguments) => arguments.run(session).await,

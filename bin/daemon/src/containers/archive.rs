@@ -1,13 +1,17 @@
 //! Files of a container in and out: `cp`, `export`, `diff`, running or not, at both levels. A helper does it where the
 //! container's paths are what they are in there (`cofferdam_model::ArchiveOrder`); this drives it through the shim.
 
+use std::io;
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use cofferdam_api::stdcopy::{Decoder, Stream};
 use cofferdam_model::{ArchiveOrder, ArchiveStat, Change, IoRequest, Isolation, archive_exit, random_hex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::bundle::DataDirs;
 use super::layers::Layers;
@@ -17,12 +21,16 @@ use super::{Container, image, users};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
 
+/// Pieces that wait for who reads slowly.
+const BACKLOG: usize = 8;
+/// A tar archive ends with so many zeroes.
+const TRAILER: usize = 1024;
 /// The longest line, and the longest complaint, that a helper may write.
 const LONGEST_TEXT: usize = 64 << 10;
 /// All changes of a container as JSON.
 const LONGEST_CHANGES: usize = 256 << 20;
 /// What containers have of the engine, and not of their own.
-const IGNORED: [&str; 7] =
+pub(super) const IGNORED: [&str; 7] =
     ["/dev", "/proc", "/sys", "/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
 /// A helper at work on a container's files.
@@ -139,6 +147,37 @@ impl Job {
         let _ = self.shim.kill(&self.id, 9, false).await;
         let _ = self.end().await;
     }
+}
+
+/// A helper's archive as it is made. One that breaks off ends with an error: half of it must not look like all.
+pub fn pieces(mut job: Job, begun: Vec<u8>) -> ReceiverStream<io::Result<Bytes>> {
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    tokio::spawn(async move {
+        let mut zeroes = 0;
+        let mut piece = (!begun.is_empty()).then_some(begun);
+        loop {
+            let next = match piece.take() {
+                Some(piece) => Some(piece),
+                None => tokio::select! {
+                    next = job.next() => next,
+                    () = sender.closed() => return job.cancel().await,
+                },
+            };
+            let Some(bytes) = next else { break };
+            let tail = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+            zeroes = if tail == bytes.len() { zeroes + tail } else { tail };
+            if sender.send(Ok(bytes.into())).await.is_err() {
+                return job.cancel().await;
+            }
+        }
+        let whole = zeroes >= TRAILER;
+        let ended = job.end().await;
+        if let Some(why) = ended.err().map(|error| error.message).or((!whole).then(|| "cut off".to_owned())) {
+            tracing::warn!("an archive broke off: {why}");
+            let _ = sender.send(Err(io::Error::other(why))).await;
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
 /// The shim of a running container, or one that was made for looking at its files.

@@ -194,7 +194,7 @@ fn check(
 }
 
 /// The request's configuration over the image's.
-fn merge(mut config: Config, image: &cofferdam_image::ContainerConfig) -> Result<Config, String> {
+pub(super) fn merge(mut config: Config, image: &cofferdam_image::ContainerConfig) -> Result<Config, String> {
     if config.user.is_empty() {
         config.user.clone_from(&image.user);
     }

@@ -24,7 +24,7 @@ pub fn find(engine: &Engine, name: &str) -> ApiResult<Image> {
 }
 
 /// The image of a container; it cannot have been removed as long as the container exists.
-fn of(engine: &Engine, record: &Record) -> ApiResult<Image> {
+pub fn of(engine: &Engine, record: &Record) -> ApiResult<Image> {
     let id = record
         .image
         .parse()

@@ -20,7 +20,6 @@ pub fn router() -> Router<Shared> {
         )
         .route("/build", post(async || later("building images", "the issue on the whole Docker API")))
         .route("/build/prune", post(nothing_built))
-        .route("/commit", post(async || later("commit", "the issue on converting containers")))
         .route("/session", post(async || later("BuildKit sessions", "the issue on the whole Docker API")))
         .route("/grpc", post(async || later("BuildKit", "the issue on the whole Docker API")))
         .route(

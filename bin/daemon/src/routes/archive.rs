@@ -1,6 +1,6 @@
 //! `/containers/{id}/archive`, `export` and `changes`.
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
@@ -9,19 +9,12 @@ use axum::{Json, Router};
 use base64::Engine as _;
 use cofferdam_model::{ArchiveOrder, ArchiveStat, ChangeKind};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
 use super::images::Upload;
 use crate::containers::archive::{self, Job};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult};
 use crate::server::Params;
-
-/// Pieces that wait for a slow client.
-const BACKLOG: usize = 8;
-/// A tar archive ends with so many zeroes.
-const TRAILER: usize = 1024;
 
 /// This group's routes.
 pub fn router() -> Router<Shared> {
@@ -91,35 +84,9 @@ async fn changes(State(engine): State<Shared>, Path(id): Path<String>) -> ApiRes
     Ok(Json(if changes.is_empty() { Value::Null } else { json!(changes) }))
 }
 
-/// An archive as it is made. One that breaks off breaks the connection: half of it must not look like all.
-fn stream(mut job: Job, begun: Vec<u8>, kind: &'static str) -> Response {
-    let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(BACKLOG);
-    tokio::spawn(async move {
-        let mut zeroes = 0;
-        let mut piece = (!begun.is_empty()).then_some(begun);
-        loop {
-            let next = match piece.take() {
-                Some(piece) => Some(piece),
-                None => tokio::select! {
-                    next = job.next() => next,
-                    () = sender.closed() => return job.cancel().await,
-                },
-            };
-            let Some(bytes) = next else { break };
-            let tail = bytes.iter().rev().take_while(|byte| **byte == 0).count();
-            zeroes = if tail == bytes.len() { zeroes + tail } else { tail };
-            if sender.send(Ok(bytes.into())).await.is_err() {
-                return job.cancel().await;
-            }
-        }
-        let whole = zeroes >= TRAILER;
-        let ended = job.end().await;
-        if let Some(why) = ended.err().map(|error| error.message).or((!whole).then(|| "cut off".to_owned())) {
-            tracing::warn!("an archive broke off: {why}");
-            let _ = sender.send(Err(std::io::Error::other(why))).await;
-        }
-    });
-    let mut response = Response::new(Body::from_stream(ReceiverStream::new(receiver)));
+/// An archive as it is made; one that breaks off breaks the connection.
+fn stream(job: Job, begun: Vec<u8>, kind: &'static str) -> Response {
+    let mut response = Response::new(Body::from_stream(archive::pieces(job, begun)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

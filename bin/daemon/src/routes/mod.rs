@@ -2,6 +2,7 @@
 
 mod absent;
 mod archive;
+mod commit;
 mod compute;
 mod containers;
 mod containers_streams;
@@ -33,6 +34,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(volumes::router())
         .merge(containers::router())
         .merge(archive::router())
+        .merge(commit::router())
         .merge(exec::router())
         .merge(templates::router())
         .merge(compute::router())

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cofferdam_client::{JsonLines, Progress};
+use cofferdam_client::{Commit, JsonLines, Progress};
 use tokio::io::AsyncWriteExt as _;
 
 use super::objects::Image;
@@ -66,8 +66,14 @@ impl Run<'_> {
                 let publisher = publisher.strip_prefix("CN=").unwrap_or(&publisher).to_owned();
                 format!("LABEL org.opencontainers.image.vendor={publisher:?}")
             });
-            let changes: Vec<_> = vendor.into_iter().collect();
-            let committed = self.client.commit(&one.id, &name, &tag, &changes).await;
+            let what = Commit {
+                repository: name.clone(),
+                tag: tag.clone(),
+                changes: vendor.into_iter().collect(),
+                pause: true,
+                ..Commit::default()
+            };
+            let committed = self.client.commit(&one.id, &what).await;
             if self.take(committed, &one.name)?.is_some() {
                 self.give_image(&format!("{name}:{tag}")).await?;
             }
