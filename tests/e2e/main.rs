@@ -9,6 +9,7 @@ mod clone;
 mod cmdlets;
 mod commit;
 mod compute;
+mod conformance;
 mod connect;
 mod copy;
 mod crash;
@@ -64,6 +65,7 @@ const TABLE: &[&[Test]] = &[
     commit::CASES,
     compute::CASES,
     cmdlets::CASES,
+    conformance::CASES,
     connect::CASES,
     copy::CASES,
     crash::CASES,

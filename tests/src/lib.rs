@@ -17,6 +17,7 @@ mod outside;
 mod patience;
 mod pty;
 mod registry;
+mod schema;
 
 pub use case::{Case, Level, Skip, Test};
 pub use command::{Background, Invocation, Output, eventually};
@@ -28,6 +29,7 @@ pub use outside::Outside;
 pub use patience::patient;
 pub use pty::Pty;
 pub use registry::Registry;
+pub use schema::{Operation, Schema};
 
 /// Fails the case unless the condition holds, saying what was seen instead.
 #[macro_export]

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::project::{capture, cargo, run, target};
 
-mod apt;
+pub mod apt;
 mod cpio;
 mod distribution;
 mod modules;

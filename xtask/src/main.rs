@@ -16,6 +16,7 @@ mod licences;
 mod memory;
 mod packages;
 mod project;
+mod schema;
 mod story;
 mod test;
 mod throwaway;
@@ -54,6 +55,8 @@ enum Task {
     Install(install::Options),
     /// Install the system packages that building and running need, naming them first
     Packages,
+    /// Fetch Docker's published schema of its API, which the end-to-end table holds the daemon against
+    Schema,
     /// Run the fuzz targets for a while (needs cargo-fuzz and a nightly toolchain)
     Fuzz(fuzz::Options),
 }
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Guest { args } => done(packages::install().and_then(|()| guest::guest(args))),
         Task::Install(options) => done(install::install(&options)),
         Task::Packages => done(packages::install()),
+        Task::Schema => done(schema::fetch()),
         Task::Fuzz(options) => done(fuzz::fuzz(&options)),
     };
     match outcome {

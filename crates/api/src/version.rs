@@ -41,6 +41,12 @@ impl ApiVersion {
         self < Self::v1(44)
     }
 
+    /// Whether an image's description names the container that it was committed from (before 1.45).
+    #[must_use]
+    pub fn has_image_container(self) -> bool {
+        self < Self::v1(45)
+    }
+
     /// Whether an image's config leaves out what is empty, and the container-only fields (since 1.50).
     #[must_use]
     pub fn has_oci_image_config(self) -> bool {

@@ -33,7 +33,7 @@ pub fn cache(arguments: &[&str]) -> Result<String> {
 
 /// Downloads a package (`name`, or `name=version`) into a directory that holds no other.
 pub fn download(package: &str, directory: &Path) -> Result<PathBuf> {
-    println!("guest: downloading {package}");
+    println!("downloading {package}");
     // As the calling user: apt's own has no access to the directory, and would only warn about it.
     run(Command::new("apt-get")
         .args(["-q", "-o", "APT::Sandbox::User=", "download", package])

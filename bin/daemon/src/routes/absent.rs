@@ -14,10 +14,7 @@ use crate::error::ApiError;
 pub fn router() -> Router<Shared> {
     let mut router = Router::new()
         .route("/plugins", get(async || Json(json!([]))))
-        .route(
-            "/plugins/{*rest}",
-            get(no_such_plugin).fallback(async || later("plugins", "no issue that is planned")),
-        )
+        .route("/plugins/{*rest}", any(no_such_plugin))
         .route("/build", post(async || later("building images", "the issue on the whole Docker API")))
         .route("/build/prune", post(nothing_built))
         .route("/session", post(async || later("BuildKit sessions", "the issue on the whole Docker API")))
@@ -47,9 +44,13 @@ fn no_swarm() -> ApiError {
     )
 }
 
-/// `docker inspect` asks here, too, and takes only 404 for a no.
+/// There are none, and none can come in. `docker inspect` asks here, too, and takes only 404 for a no.
 async fn no_such_plugin(Path(rest): Path<String>) -> ApiError {
-    let Some(name) = rest.strip_suffix("/json") else { return later("plugins", "no issue that is planned") };
+    if ["privileges", "pull", "create"].contains(&rest.as_str()) {
+        return later("installing plugins", "no issue that is planned");
+    }
+    let verbs = ["/json", "/enable", "/disable", "/upgrade", "/push", "/set"];
+    let name = verbs.iter().find_map(|verb| rest.strip_suffix(verb)).unwrap_or(&rest);
     ApiError::not_found(format!("plugin \"{name}\" not found"))
 }
 

@@ -49,6 +49,11 @@ fn description(image: &Image, version: ApiVersion) -> Value {
     if !version.has_oci_image_config() {
         fill_old_config(&mut json["Config"]);
     }
+    if version.has_image_container() {
+        json["Container"] = json!("");
+        json["ContainerConfig"] = json!({});
+        fill_old_config(&mut json["ContainerConfig"]);
+    }
     json
 }
 
