@@ -1,11 +1,17 @@
 //! The cmdlets of the Containers module, by their front for programs and by the console.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
-use cofferdam_tests::{Case, Level, Test, check, check_eq};
+use cofferdam_tests::{Case, Level, Pty, Test, check, check_eq, eventually};
 use serde_json::{Value, json};
 
-pub const CASES: &[Test] =
-    &[Test::both("cmdlets::containers", containers), Test::engine("cmdlets::images_and_switches", images)];
+pub const CASES: &[Test] = &[
+    Test::both("cmdlets::containers", containers),
+    Test::engine("cmdlets::images_and_switches", images),
+    Test::both("cmdlets::documents", documents),
+    Test::only(&[Level::Process], "cmdlets::on_a_terminal", on_a_terminal),
+];
 
 /// The objects that a cmdlet gives.
 fn objects(case: &Case, cmdlet: &str, parameters: &Value) -> Result<Vec<Value>> {
@@ -140,5 +146,105 @@ fn images(case: &Case) -> Result<()> {
         let error = error(case, cmdlet, &parameters)?;
         check!(error["Message"].as_str().is_some_and(|text| text.contains(words)), "{cmdlet}: {error}");
     }
+    Ok(())
+}
+
+/// What a script gives in the console.
+fn console(case: &Case, script: &str) -> Result<String> {
+    case.cofferdam(&["pwsh", "-NonInteractive"])?.stdin(script).ok()
+}
+
+/// The documents' lines, in their order, with this case's names and a process that both images have in the place of csrss:
+/// a container is made, started and entered, its process is found there, and on the host only at the process level.
+fn documents(case: &Case) -> Result<()> {
+    let (name, runtime) = (case.name("CON"), runtime(case));
+    let marker = format!("4{}", 10_000 + std::process::id() % 10_000);
+    let script = format!(
+        "$con = New-Container -Name {name} -ContainerImageName NanoServer -SwitchName \"Virtual Switch\" -RuntimeType {runtime}\n\
+         Get-Container -Name {name} | Select ContainerName, RuntimeType\n\
+         Start-Container $con\n\
+         Get-Container | Select Name, RuntimeType, ContainerID | Where {{$_.Name -eq '{name}'}}\n\
+         Get-ComputeProcess -Name {name}\n\
+         Enter-PSSession -ContainerId $con.ContainerId \u{2013}RunAsAdministrator\n\
+         cd /tmp; word=kept\n\
+         sleep {marker} &\n\
+         echo \"$word in $PWD\"; if\n\
+         false\n\
+         get-process | where {{$_.ProcessName -eq 'sleep'}}\n\
+         get-process sleep | select Id, HostId | ConvertTo-Json -Compress\n\
+         exit\n\
+         Invoke-Command -ContainerName {name} {{ echo user $(id -u); exit 3 }}\n\
+         \"code $LASTEXITCODE\"\n"
+    );
+    let answer = case.cofferdam(&["pwsh", "-NonInteractive"])?.stdin(script).output()?;
+    let shown = &answer.stdout;
+    let all = format!("{shown}\n---\n{}", answer.stderr);
+    let id = case.inspect(&name)?["Id"].as_str().context("an ID")?.to_owned();
+    for want in [
+        "ContainerName".to_owned(),
+        runtime.to_owned(),
+        id.clone(),
+        format!("{} {name} VMMS  Container", id.to_uppercase()),
+        "Handles NPM(K) PM(K) WS(K) VM(M) CPU(s) Id SI ProcessName".to_owned(),
+        "user 0".to_owned(),
+        "code 3".to_owned(),
+    ] {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        check!(words(shown).contains(&words(&want)), "{want:?} is not in {all}");
+    }
+    check!(answer.stderr.contains("yntax error"), "{all}");
+    let json = shown.lines().find(|line| line.contains("\"HostId\":")).context(all.clone())?;
+    let process: Value = serde_json::from_str(json)?;
+    match case.level {
+        Level::Process => {
+            check!(process["HostId"].as_u64() > process["Id"].as_u64(), "{process}");
+        }
+        Level::Hyperv => check_eq!(process["HostId"], Value::Null),
+    }
+    // The session has left nothing behind.
+    let left = case.shell(&name, "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")?;
+    check!(!left.contains(&marker), "{left}");
+    let removed = console(
+        case,
+        &format!(
+            "Remove-Container {name} -Force; $?\nGet-Container {name}* | measure | select Count | ConvertTo-Json -Compress"
+        ),
+    )?;
+    check_eq!(removed, "True\n{\"Count\":0}");
+    Ok(())
+}
+
+/// On a terminal: prompts, completion, a question, and a session's prompt.
+fn on_a_terminal(case: &Case) -> Result<()> {
+    let name = case.name("T");
+    let mut terminal = Pty::spawn(case.cofferdam(&["pwsh"])?)?;
+    terminal.expect("> ")?;
+    terminal.send(&format!(
+        "New-Container {name} -ContainerImageName nanoserver -SwitchName NAT | Start-Container; 'sta' + 'rted'\r"
+    ))?;
+    terminal.expect("started")?;
+    terminal.send(&format!("Enter-PSSession -ContainerName {name}\r"))?;
+    terminal.expect(&format!("[{name}]: /> "))?;
+    terminal.send("cd /proc\r")?;
+    terminal.expect(&format!("[{name}]: /proc> "))?;
+    // Keys that are typed while nobody reads lines are lost with the terminal's mode.
+    let prompts = |terminal: &Pty| terminal.screen().matches("PS /").count();
+    let prompted = |terminal: &Pty, before: usize| {
+        eventually(Duration::from_secs(30), || Ok((prompts(terminal) > before).then_some(())))
+    };
+    let before = prompts(&terminal);
+    terminal.send("Exit-PSSession\r")?;
+    prompted(&terminal, before)?;
+    terminal.send(&format!("Remove-Conta\t {name}\r"))?;
+    terminal.expect("Are you sure you want to perform this action?")?;
+    let before = prompts(&terminal);
+    terminal.send("n\r")?;
+    prompted(&terminal, before)?;
+    terminal.send(&format!("Remove-Container {name} -Force; 'it is ' + 'gone'\r"))?;
+    let before = prompts(&terminal);
+    terminal.expect("it is gone")?;
+    prompted(&terminal, before.saturating_sub(1))?;
+    terminal.send("exit 5\r")?;
+    check_eq!(terminal.finish()?, 5);
     Ok(())
 }

@@ -5,7 +5,8 @@ use clap::{ArgAction, Parser, Subcommand};
 use crate::commands::{
     attach, cmdlet, commit, completion, compute, cp, create, df, diff, events, exec, export, history,
     image_prune, images, import, info, inspect, install, lifecycle, load, logs, network, policy, port, prune,
-    ps, pull, rmi, run, save, start, stats, system_prune, tag, template, top, update, version, volume, wait,
+    ps, pull, pwsh, rmi, run, save, start, stats, system_prune, tag, template, top, update, version, volume,
+    wait,
 };
 use crate::doctor;
 
@@ -84,6 +85,8 @@ pub enum Command {
     /// Manage volumes
     #[command(subcommand)]
     Volume(VolumeGroup),
+    /// A console for PowerShell lines with the cmdlets of the Containers module
+    Pwsh(pwsh::Arguments),
     /// Run one cmdlet of the Containers module for a program: JSON in, JSON lines out
     Cmdlet(cmdlet::Arguments),
     /// Show the versions of client and daemon

@@ -9,6 +9,7 @@ mod args;
 mod cmdlets;
 mod commands;
 mod config;
+mod console;
 mod doctor;
 mod image_name;
 mod install;

@@ -32,6 +32,7 @@ pub mod port;
 pub mod prune;
 pub mod ps;
 pub mod pull;
+pub mod pwsh;
 pub mod rmi;
 pub mod run;
 pub mod save;
@@ -131,6 +132,7 @@ async fn dispatch(command: Command, session: &Session) -> Outcome {
         Command::Volume(VolumeGroup::Prune(arguments)) => arguments.run(session).await,
         Command::Volume(VolumeGroup::Rm(arguments)) => arguments.run(session).await,
         Command::Cmdlet(arguments) => arguments.run(session).await,
+        Command::Pwsh(arguments) => arguments.run(session).await,
         Command::Version(arguments) => arguments.run(session).await,
         Command::Doctor(arguments) => arguments.run(session).await,
         Command::Completion(arguments) => arguments.run(),

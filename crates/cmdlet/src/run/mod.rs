@@ -32,7 +32,7 @@ pub trait Services: Send + Sync {
 }
 
 /// Whom cmdlets ask.
-pub trait Ui {
+pub trait Ui: Send + Sync {
     /// Shows a line that is nobody's output.
     fn say(&mut self, text: &str);
     /// Asks whether to do something; `Err` where nobody can be asked.

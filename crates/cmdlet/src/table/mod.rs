@@ -107,7 +107,8 @@ impl Kind {
 }
 
 /// A parameter of that name; what it is beyond that follows.
-pub(crate) const fn p(name: &'static str, kind: Kind, help: &'static str) -> Parameter {
+#[must_use]
+pub const fn p(name: &'static str, kind: Kind, help: &'static str) -> Parameter {
     Parameter {
         name,
         aliases: &[],
