@@ -11,6 +11,7 @@ mod commit;
 mod compute;
 mod conformance;
 mod connect;
+mod convert;
 mod copy;
 mod crash;
 mod exec;
@@ -67,6 +68,7 @@ const TABLE: &[&[Test]] = &[
     cmdlets::CASES,
     conformance::CASES,
     connect::CASES,
+    convert::CASES,
     copy::CASES,
     crash::CASES,
     image::CASES,

@@ -130,7 +130,7 @@ fn carry_out(order: &ArchiveOrder) -> Result<(), archive::Failure> {
         ArchiveOrder::Restore { bytes, entries } => {
             let mut input = io::BufReader::with_capacity(64 << 10, io::stdin().lock());
             let bounds = Bounds { bytes: *bytes, entries: *entries };
-            archive::restore(Path::new(GUEST_UPPER), &mut input, bounds).map_err(overlay)?;
+            replace_upper(|fresh| archive::restore(fresh, &mut input, bounds)).map_err(overlay)?;
             io::copy(&mut input, &mut io::sink()).map_err(failed)?;
         }
         ArchiveOrder::Digest => {
@@ -139,6 +139,20 @@ fn carry_out(order: &ArchiveOrder) -> Result<(), archive::Failure> {
         }
     }
     out.flush().map_err(failed)
+}
+
+/// Puts another tree in the upper directory's place. The overlay that is mounted goes on with the one that it has, in which
+/// the container's mount points are; the next one finds the new.
+fn replace_upper(fill: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
+    let upper = Path::new(GUEST_UPPER);
+    let (fresh, old) = (upper.with_extension("fresh"), upper.with_extension("old"));
+    std::fs::create_dir(&fresh)?;
+    fill(&fresh)?;
+    std::fs::rename(upper, &old)?;
+    std::fs::rename(&fresh, upper)?;
+    std::fs::remove_dir_all(&old)?;
+    // Whether it is on the disk, and the disk's file on the host took it.
+    Ok(rustix::fs::syncfs(File::open(upper)?)?)
 }
 
 fn overlay(error: io::Error) -> archive::Failure {

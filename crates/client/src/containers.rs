@@ -94,6 +94,16 @@ impl<F: Future<Output = Result<ContainerWaitResponse, ClientError>>> Wait<F> {
     }
 }
 
+/// What came of an update with another isolation level.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct LevelUpdate {
+    /// What was not done as asked.
+    pub warnings: Option<Vec<String>>,
+    /// What stands in the way.
+    pub blockers: Option<Vec<String>>,
+}
+
 impl Client {
     /// Lists containers.
     pub async fn list_containers(&self, what: &ListContainers) -> Result<Vec<ContainerSummary>, ClientError> {
@@ -188,6 +198,20 @@ impl Client {
         body: &ContainerUpdateBody,
     ) -> Result<ContainerUpdateResponse, ClientError> {
         self.container(id, "update").json(body).answer().await
+    }
+
+    /// Changes a container's limits, its restart policy and its isolation level (`Isolation` in the body), which `restart`
+    /// allows for one that runs, too; with `dry_run` nothing is done. What stands in the way of the level, if that was
+    /// asked, and warnings.
+    pub async fn update_level(
+        &self,
+        id: &str,
+        body: &serde_json::Value,
+        restart: bool,
+        dry_run: bool,
+    ) -> Result<LevelUpdate, ClientError> {
+        let query = Query::new().flag("restart", restart).flag("dryrun", dry_run);
+        self.container(id, "update").query(&query).json(body).answer().await
     }
 
     /// Gives a container that does not run another isolation level: `process` or `hyperv`.

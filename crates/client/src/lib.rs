@@ -50,7 +50,7 @@ pub use archive::{PathChange, PathStat, TarStream};
 pub use client::{Body, Client, Ping};
 pub use cofferdam_api::{self as api, Filters, Info, Progress, Version, models};
 pub use commit::Commit;
-pub use containers::{Attach, ListContainers, Logs, Removal, Wait, WaitUntil};
+pub use containers::{Attach, LevelUpdate, ListContainers, Logs, Removal, Wait, WaitUntil};
 pub use document::Document;
 pub use error::ClientError;
 pub use hijack::{Attached, AttachedInput, AttachedOutput};

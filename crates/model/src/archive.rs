@@ -56,7 +56,7 @@ pub enum ArchiveOrder {
     },
     /// The same as it is, for [`Self::Restore`].
     Tree,
-    /// Fills the upper directory, which is empty, with such a tree from standard input.
+    /// Puts such a tree from standard input in the upper directory's place.
     Restore {
         /// The most bytes of content.
         bytes: u64,

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_model::{Event as StateEvent, InvalidTransition, State};
+use cofferdam_model::{Event as StateEvent, InvalidTransition, Isolation, State};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -58,6 +58,13 @@ pub enum Command {
         wanted: Box<HostConfig>,
         /// The answer: warnings.
         reply: oneshot::Sender<ApiResult<Vec<String>>>,
+    },
+    /// Has the other level from now on: what that takes is there.
+    Convert {
+        /// The level.
+        to: Isolation,
+        /// The answer.
+        reply: oneshot::Sender<ApiResult<()>>,
     },
     /// Joins a network.
     Connect {
@@ -182,6 +189,9 @@ impl Actor {
             }
             Command::Update { wanted, reply } => {
                 let _ = reply.send(self.update(&wanted).await);
+            }
+            Command::Convert { to, reply } => {
+                let _ = reply.send(self.convert(to));
             }
             Command::Connect { endpoint, reply } => {
                 let _ = reply.send(connect::connect(&self.engine, &self.container, endpoint).await);

@@ -26,7 +26,7 @@ const BACKLOG: usize = 8;
 /// A tar archive ends with so many zeroes.
 const TRAILER: usize = 1024;
 /// The longest line, and the longest complaint, that a helper may write.
-const LONGEST_TEXT: usize = 64 << 10;
+pub(super) const LONGEST_TEXT: usize = 64 << 10;
 /// All changes of a container as JSON.
 const LONGEST_CHANGES: usize = 256 << 20;
 /// What containers have of the engine, and not of their own.
@@ -49,9 +49,28 @@ impl Job {
     /// Starts one.
     pub async fn start(engine: &Shared, container: &Arc<Container>, order: &ArchiveOrder) -> ApiResult<Self> {
         let (shim, session) = reach(engine, container).await?;
+        Self::start_at(container, shim, session, order).await
+    }
+
+    /// Starts one in a session that goes on after it.
+    pub(super) async fn within(
+        container: &Arc<Container>,
+        session: &Session,
+        order: &ArchiveOrder,
+    ) -> ApiResult<Self> {
+        Self::start_at(container, session.shim()?, None, order).await
+    }
+
+    async fn start_at(
+        container: &Arc<Container>,
+        shim: Shim,
+        session: Option<Session>,
+        order: &ArchiveOrder,
+    ) -> ApiResult<Self> {
         let id = random_hex(32);
         let (path, stdin) = match order {
             ArchiveOrder::Write { path, .. } => (path.clone(), true),
+            ArchiveOrder::Restore { .. } => ("/".to_owned(), true),
             ArchiveOrder::Stat { path } | ArchiveOrder::Read { path } => (path.clone(), false),
             _ => ("/".to_owned(), false),
         };
@@ -100,7 +119,7 @@ impl Job {
     }
 
     /// The line that output begins with, and what came with it.
-    async fn first_line(&mut self, longest: usize) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub(super) async fn first_line(&mut self, longest: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let mut seen = Vec::new();
         loop {
             seen.extend(self.next().await?);
@@ -110,6 +129,27 @@ impl Job {
             }
             if seen.len() > longest {
                 return None;
+            }
+        }
+    }
+
+    /// Sends it everything. A helper that has failed reads no more: its end is the end of the sending, too.
+    pub(super) async fn give(&mut self, archive: &mut (impl AsyncRead + Unpin)) -> io::Result<()> {
+        let (mut reader, mut writer) = self.stream.split();
+        let give = async {
+            let copied = tokio::io::copy(archive, &mut writer).await;
+            let _ = writer.shutdown().await;
+            copied
+        };
+        let mut early = vec![0; 16 << 10];
+        tokio::pin!(give);
+        loop {
+            tokio::select! {
+                copied = &mut give => return copied.map(drop),
+                read = reader.read(&mut early) => match read {
+                    Ok(count @ 1..) => self.decoder.push(&early[..count]),
+                    _ => return Ok(()),
+                },
             }
         }
     }
@@ -264,26 +304,7 @@ pub async fn write(
     let owner = if own { owner(engine, container).await? } else { None };
     let order = ArchiveOrder::Write { path: path.to_owned(), keep_kinds, owner };
     let mut job = Job::start(engine, container, &order).await?;
-    let copied = {
-        let (mut reader, mut writer) = job.stream.split();
-        let give = async {
-            let copied = tokio::io::copy(&mut archive, &mut writer).await;
-            let _ = writer.shutdown().await;
-            copied
-        };
-        // A helper that has failed reads no more: its end is the end of the sending, too.
-        let mut early = vec![0; 16 << 10];
-        tokio::pin!(give);
-        loop {
-            tokio::select! {
-                copied = &mut give => break copied.map(drop),
-                read = reader.read(&mut early) => match read {
-                    Ok(count @ 1..) => job.decoder.push(&early[..count]),
-                    _ => break Ok(()),
-                },
-            }
-        }
-    };
+    let copied = job.give(&mut archive).await;
     if let Err(error) = &copied
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {

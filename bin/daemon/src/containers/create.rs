@@ -281,43 +281,54 @@ fn check_config(config: &mut Config, id: &ContainerId) -> ApiResult<()> {
     Ok(())
 }
 
-fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut Vec<String>) -> ApiResult<()> {
-    let isolation = whose.isolation;
-    let wrong = |text: String| Err(ApiError::bad_request(text));
-    let bad = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
-    match host.network_mode.as_str() {
-        "" | "default" | "bridge" => "bridge".clone_into(&mut host.network_mode),
-        "none" => {}
-        "host" if isolation == Isolation::Hyperv => {
-            return wrong(
-                "network mode host cannot be used with isolation hyperv: the container has a kernel of its own; use \
-                 bridge or none, or isolation process"
-                    .to_owned(),
-            );
-        }
-        "host" => {}
-        other if other.starts_with("container:") && isolation == Isolation::Hyperv => {
-            return wrong(format!(
-                "network mode {other} cannot be used with isolation hyperv: the container has a kernel of its own; \
-                 join a network with the other container, or use isolation process"
-            ));
-        }
-        // A user's, which `networks::resolve` finds.
-        _ => {}
+/// What of a container a level cannot express.
+pub(super) fn beyond(host: &HostConfig, isolation: Isolation) -> Vec<String> {
+    let mut found = Vec::new();
+    if isolation == Isolation::Process {
+        return found;
     }
-    if isolation == Isolation::Hyperv {
-        let shared = [("pid", &host.pid_mode), ("ipc", &host.ipc_mode), ("uts", &host.uts_mode)];
-        if let Some((kind, _)) = shared.iter().find(|(_, mode)| mode.as_str() == "host") {
-            return wrong(format!(
+    let mode = host.network_mode.as_str();
+    if mode == "host" {
+        found.push(
+            "network mode host cannot be used with isolation hyperv: the container has a kernel of its own; use \
+             bridge or none, or isolation process"
+                .to_owned(),
+        );
+    }
+    if mode.starts_with("container:") {
+        found.push(format!(
+            "network mode {mode} cannot be used with isolation hyperv: the container has a kernel of its own; \
+             join a network with the other container, or use isolation process"
+        ));
+    }
+    for (kind, mode) in [("pid", &host.pid_mode), ("ipc", &host.ipc_mode), ("uts", &host.uts_mode)] {
+        if mode == "host" {
+            found.push(format!(
                 "{kind} mode host cannot be used with isolation hyperv: the container has a kernel of its own"
             ));
         }
-        if !host.devices.is_empty() {
-            return wrong(
-                "host devices cannot be used with isolation hyperv: a utility VM has none of them; use isolation process"
-                    .to_owned(),
-            );
-        }
+    }
+    if !host.devices.is_empty() {
+        found.push(
+            "host devices cannot be used with isolation hyperv: a utility VM has none of them; use isolation process"
+                .to_owned(),
+        );
+    }
+    found
+}
+
+fn check_host(host: &mut HostConfig, whose: &limits::Whose<'_>, warnings: &mut Vec<String>) -> ApiResult<()> {
+    let wrong = |text: String| Err(ApiError::bad_request(text));
+    let bad = |error: &dyn std::error::Error| ApiError::bad_request(error.to_string());
+    if let Some(text) = beyond(host, whose.isolation).into_iter().next() {
+        return wrong(text);
+    }
+    match host.network_mode.as_str() {
+        "" | "default" | "bridge" => "bridge".clone_into(&mut host.network_mode),
+        "none" => {}
+        "host" => {}
+        // A user's, which `networks::resolve` finds.
+        _ => {}
     }
     for (kind, mode, allowed) in [
         ("PID", &host.pid_mode, ["host", "private"].as_slice()),

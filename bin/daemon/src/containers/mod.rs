@@ -23,6 +23,7 @@ pub mod commit;
 pub mod config;
 mod connect;
 mod container;
+pub mod convert;
 pub mod create;
 mod detach;
 mod etc_files;

@@ -27,7 +27,7 @@ use super::config::lenient;
 use super::health::{Check, Health};
 use super::record::{Record, Status};
 use super::shim::{Phase, Shim, TaskState};
-use super::{Container, lifecycle, remove, restart, start};
+use super::{Container, convert, lifecycle, remove, restart, start};
 use crate::engine::Shared;
 use crate::error::chain;
 use crate::ports;
@@ -78,6 +78,7 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
             return;
         }
     };
+    convert::sweep(&engine, &id, record.isolation).await;
     let live = status.state.is_live() || status.state == State::Starting;
     let found = if live { look(&engine, &row).await } else { None };
     let (mut status, was_running, shim) = judge(status, found);

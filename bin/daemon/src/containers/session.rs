@@ -26,7 +26,8 @@ pub(super) struct Session {
     bundle: PathBuf,
     cgroup: String,
     shim: Option<Shim>,
-    _alone: OwnedMutexGuard<()>,
+    isolation: Isolation,
+    alone: OwnedMutexGuard<()>,
 }
 
 impl Session {
@@ -36,6 +37,16 @@ impl Session {
         container: &Arc<Container>,
         alone: OwnedMutexGuard<()>,
     ) -> ApiResult<Self> {
+        Self::open_as(engine, container, alone, &container.record()).await
+    }
+
+    /// The same as if this were the container's record.
+    pub(super) async fn open_as(
+        engine: &Shared,
+        container: &Arc<Container>,
+        alone: OwnedMutexGuard<()>,
+        record: &Record,
+    ) -> ApiResult<Self> {
         let id = ContainerId::random();
         let mut session = Self {
             engine: Arc::clone(engine),
@@ -43,9 +54,10 @@ impl Session {
             bundle: engine.paths.bundle(&id),
             cgroup: format!("{}/{id}", engine.instance.cgroup_parent()),
             shim: None,
-            _alone: alone,
+            isolation: record.isolation,
+            alone,
         };
-        match session.make(&id).await {
+        match session.make(&id, record).await {
             Ok(()) => Ok(session),
             Err(error) => {
                 session.close().await;
@@ -59,9 +71,9 @@ impl Session {
         self.shim.clone().ok_or_else(|| ApiError::internal("the session has no shim"))
     }
 
-    async fn make(&mut self, id: &ContainerId) -> ApiResult<()> {
+    async fn make(&mut self, id: &ContainerId, record: &Record) -> ApiResult<()> {
         let (engine, container) = (&self.engine, &self.container);
-        let record = at_rest(&container.record());
+        let record = at_rest(record);
         let (files, lower) = image::files(engine, &record).await?;
         let vm = match record.isolation {
             Isolation::Process => None,
@@ -77,6 +89,7 @@ impl Session {
         };
         let mut spec = bundle::shim_spec(engine, container, files, NetworkSpec::None, vm, LogSpec::none());
         spec.id = id.clone();
+        spec.isolation = record.isolation;
         (spec.discard, spec.terminal, spec.open_stdin) = (false, false, false);
         bundle::write_order(&self.bundle, &spec)
             .map_err(|error| ApiError::internal(format!("cannot make the bundle: {error}")))?;
@@ -100,14 +113,20 @@ impl Session {
     }
 
     /// Takes it down; what was written is on the container's disk afterwards.
-    pub(super) async fn close(mut self) {
+    pub(super) async fn close(self) {
+        drop(self.close_and_hold().await);
+    }
+
+    /// The same, and nobody else may have the container yet.
+    pub(super) async fn close_and_hold(mut self) -> OwnedMutexGuard<()> {
         start::take_down_at(&self.container.id, self.bundle, self.cgroup, self.shim.take()).await;
-        if self.container.record().isolation == Isolation::Hyperv
+        if self.isolation == Isolation::Hyperv
             && let Err(error) =
                 self.engine.store.set_stopped(&self.container.id, &to_json(&*self.container.status()))
         {
             tracing::error!(id = %self.container.id, "cannot give a lease back: {}", chain(&error));
         }
+        self.alone
     }
 }
 

@@ -14,8 +14,8 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::containers_streams;
-use crate::containers::config::{CreateRequest, lenient};
-use crate::containers::{Container, create, inspect, lifecycle, list, prune, remove, stats, top};
+use crate::containers::config::{CreateRequest, HostConfig, lenient};
+use crate::containers::{Container, convert, create, inspect, lifecycle, list, prune, remove, stats, top};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::server::{JsonBody, JsonLines, Params, json_lines};
@@ -172,14 +172,26 @@ async fn rename(State(engine): State<Shared>, Path(id): Path<String>, params: Pa
     done(true)
 }
 
-/// Docker's `UpdateConfig` is a part of its `HostConfig`.
+/// Docker's `UpdateConfig` is a part of its `HostConfig`. Ours beside it: `Isolation` converts the container to that level,
+/// with `restart=1` also one that runs; with `dryrun=1` the answer lists what stands in the way, and nothing is done.
 async fn update(
     State(engine): State<Shared>,
     Path(id): Path<String>,
+    params: Params,
     JsonBody(body): JsonBody<Value>,
 ) -> ApiResult<Json<Value>> {
     let container = engine.containers.find(&id)?;
-    let warnings = lifecycle::update(&engine, &container, read(body)?).await?;
+    let mut wanted: HostConfig = read(body)?;
+    let isolation = std::mem::take(&mut wanted.isolation);
+    if params.flag("dryrun") {
+        let blockers = convert::dry_run(&engine, &container, &isolation, params.flag("restart"))?;
+        return Ok(Json(json!({ "Warnings": null, "Blockers": blockers })));
+    }
+    if !isolation.is_empty() {
+        convert::convert(&engine, &container, &isolation, params.flag("restart")).await?;
+    }
+    let only = !isolation.is_empty() && wanted == HostConfig::default();
+    let warnings = if only { Vec::new() } else { lifecycle::update(&engine, &container, wanted).await? };
     Ok(Json(json!({ "Warnings": warnings })))
 }
 
