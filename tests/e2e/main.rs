@@ -4,6 +4,7 @@
 //! run is reported as ignored with its reason; with `CI` set that is a failure, since there nothing may be missing.
 
 mod bad_input;
+mod build;
 mod clients;
 mod clone;
 mod cmdlets;
@@ -63,6 +64,7 @@ const TABLE: &[&[Test]] = &[
     vm::CASES,
     volumes::CASES,
     clone::CASES,
+    build::CASES,
     commit::CASES,
     compute::CASES,
     cmdlets::CASES,

@@ -6,6 +6,7 @@ use cofferdam_image::ImageStore;
 use cofferdam_model::Instance;
 use cofferdam_store::Store;
 
+use crate::build::Builds;
 use crate::config::Config;
 use crate::containers::Containers;
 use crate::events::EventBus;
@@ -32,6 +33,8 @@ pub struct Engine {
     pub store: Store,
     /// Images.
     pub images: ImageStore,
+    /// Builds and their cache.
+    pub builds: Builds,
     /// What happens.
     pub events: EventBus,
     /// Volumes.

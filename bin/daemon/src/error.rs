@@ -64,6 +64,11 @@ impl ApiError {
         Self::internal(chain(error))
     }
 
+    /// 500, of a failure without causes worth a line.
+    pub fn internal_of(error: impl std::fmt::Display) -> Self {
+        Self::internal(error.to_string())
+    }
+
     /// 501: Docker has it, this engine does not yet; `when` says what it comes with.
     pub fn not_implemented(what: &str, when: &str) -> Self {
         Self::new(StatusCode::NOT_IMPLEMENTED, format!("{what} is not implemented yet: it comes with {when}"))

@@ -10,6 +10,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod build;
 mod compute;
 mod config;
 mod containers;

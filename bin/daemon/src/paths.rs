@@ -24,6 +24,11 @@ impl Paths {
         self.data_root.join("images")
     }
 
+    /// Builds under way, and their cache.
+    pub fn builds(&self) -> PathBuf {
+        self.data_root.join("build")
+    }
+
     /// The volumes.
     pub fn volumes(&self) -> PathBuf {
         self.data_root.join("volumes")

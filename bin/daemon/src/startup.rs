@@ -15,6 +15,7 @@ use cofferdam_sys::cgroup::Cgroup;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::build::{self, Builds};
 use crate::config::{self, Config, Flags};
 use crate::containers::{self, Containers};
 use crate::engine::{Engine, Shared};
@@ -79,6 +80,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let engine = tokio::task::spawn_blocking(|| open(config)).await??;
     networks::listen(&engine).await;
     containers::recover(&engine).await;
+    build::sweep(&engine).await;
     templates::prepare(&engine);
     let router = crate::routes::router(Arc::clone(&engine));
     let mut serving = JoinSet::new();
@@ -121,6 +123,7 @@ pub fn open(config: Config) -> anyhow::Result<Shared> {
     Ok(Arc::new(Engine {
         id: engine_id(&store)?,
         instance: config.instance.clone(),
+        builds: Builds::open(paths.builds().join("cache.json")),
         events: EventBus::default(),
         containers: Containers::default(),
         ports: Ports::default(),

@@ -77,6 +77,37 @@ impl Layers {
         }
     }
 
+    /// Where a path leads to, through links, and what is there. What does not exist yet is taken as it is written.
+    pub fn resolve(&self, path: &Path) -> io::Result<(PathBuf, Option<FileType>)> {
+        let (mut real, mut rest, mut links) = (PathBuf::from("/"), names(path), 0);
+        let mut kind = Some(FileType::Directory);
+        while let Some(name) = rest.pop() {
+            if name == ".." {
+                real.pop();
+                kind = self.find(&real)?.map(|entry| entry.kind());
+                continue;
+            }
+            let parent = self.find(&real)?;
+            let parts = parent.as_ref().map_or(&[][..], |entry| entry.parts.as_slice());
+            let entry = look_up(parts, &name)?;
+            if let Some(entry) = entry.as_ref().filter(|entry| entry.kind() == FileType::Symlink) {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Err(rustix::io::Errno::LOOP.into());
+                }
+                let target = entry.link()?;
+                if target.is_absolute() {
+                    real = PathBuf::from("/");
+                }
+                rest.extend(names(&target));
+                continue;
+            }
+            real.push(name);
+            kind = entry.map(|entry| entry.kind());
+        }
+        Ok((real, kind))
+    }
+
     /// The content of a regular file, at most `limit` bytes; `None` when there is no such file.
     pub fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
         match self.find(path)? {
@@ -255,6 +286,16 @@ mod tests {
         assert_eq!(read(&layers, "/etc/escape"), None);
         assert!(layers.find(Path::new("/etc/loop")).is_err());
         assert!(layers.find(Path::new("/")).unwrap().is_some());
+    }
+
+    #[test]
+    fn places_are_resolved_before_they_exist() {
+        let (_base, layers) = tree();
+        let resolve = |path: &str| layers.resolve(Path::new(path)).unwrap();
+        assert_eq!(resolve("/etc/link"), (PathBuf::from("/usr/etc/real"), Some(FileType::RegularFile)));
+        assert_eq!(resolve("/etc/../new/x/"), (PathBuf::from("/new/x"), None));
+        assert_eq!(resolve("/etc/escape"), (PathBuf::from("/secret"), None));
+        assert!(layers.resolve(Path::new("/etc/loop")).is_err());
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub mod wait;
 
 pub use bundle::cgroup as group;
 pub use container::Container;
-pub use layers::Layers;
+pub use layers::{Entry as LayerEntry, Layers};
 pub use limits::ulimit_refusal;
 pub use mounts::{MountKind, MountPoint};
 pub use recover::{published, recover};

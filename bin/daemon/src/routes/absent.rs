@@ -5,7 +5,7 @@ use axum::Json;
 use axum::Router;
 use axum::extract::Path;
 use axum::routing::{any, get, post};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::engine::Shared;
 use crate::error::ApiError;
@@ -15,8 +15,6 @@ pub fn router() -> Router<Shared> {
     let mut router = Router::new()
         .route("/plugins", get(async || Json(json!([]))))
         .route("/plugins/{*rest}", any(no_such_plugin))
-        .route("/build", post(async || later("building images", "the issue on the whole Docker API")))
-        .route("/build/prune", post(nothing_built))
         .route("/session", post(async || later("BuildKit sessions", "the issue on the whole Docker API")))
         .route("/grpc", post(async || later("BuildKit", "the issue on the whole Docker API")))
         .route(
@@ -52,8 +50,4 @@ async fn no_such_plugin(Path(rest): Path<String>) -> ApiError {
     let verbs = ["/json", "/enable", "/disable", "/upgrade", "/push", "/set"];
     let name = verbs.iter().find_map(|verb| rest.strip_suffix(verb)).unwrap_or(&rest);
     ApiError::not_found(format!("plugin \"{name}\" not found"))
-}
-
-async fn nothing_built() -> Json<Value> {
-    Json(json!({ "CachesDeleted": [], "SpaceReclaimed": 0 }))
 }

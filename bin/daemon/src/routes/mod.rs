@@ -2,6 +2,7 @@
 
 mod absent;
 mod archive;
+mod build;
 mod commit;
 mod compute;
 mod containers;
@@ -39,6 +40,7 @@ pub fn router(engine: Shared) -> Router {
         .merge(templates::router())
         .merge(compute::router())
         .merge(policy::router())
+        .merge(build::router())
         .merge(absent::router())
         .fallback(page_not_found)
         .method_not_allowed_fallback(page_not_found)

@@ -43,7 +43,8 @@ pub async fn list(State(engine): State<Shared>, Api(version): Api, params: Param
         .iter()
         .filter(|image| {
             let label = |name: &str| image.container_config().labels.get(name).map(String::as_str);
-            limits.allow(image)
+            (params.flag("all") || !engine.builds.hides(image))
+                && limits.allow(image)
                 && dangling.is_none_or(|dangling| dangling == image.is_dangling())
                 && filters.labels("label", label)
                 && (!filters.has("label!") || !filters.labels("label!", label))

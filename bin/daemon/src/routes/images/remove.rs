@@ -32,7 +32,9 @@ pub async fn prune(State(engine): State<Shared>, params: Params) -> ApiResult {
     }
     let wanted = |image: &cofferdam_image::Image| {
         let label = |name: &str| image.container_config().labels.get(name).map(String::as_str);
-        before.iter().all(|before| created(image) < *before)
+        // Steps of builds are the build cache's.
+        !engine.builds.hides(image)
+            && before.iter().all(|before| created(image) < *before)
             && filters.labels("label", label)
             && (!filters.has("label!") || !filters.labels("label!", label))
     };
