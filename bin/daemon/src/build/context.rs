@@ -205,7 +205,7 @@ impl Context {
         let below = self.entries.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
         let direct =
             below.filter(|(name, _)| name.len() > prefix.len() && !name[prefix.len()..].contains('/'));
-        direct.map(|(name, entry)| (name[prefix.len()..].as_bytes().to_owned(), node(name, entry))).collect()
+        direct.map(|(name, entry)| (name.as_bytes()[prefix.len()..].to_owned(), node(name, entry))).collect()
     }
 
     /// The digest of what a path holds: names, kinds, modes and contents, and no times.
