@@ -51,9 +51,10 @@ fn description(image: &Image, version: ApiVersion) -> Value {
     }
     if version.has_image_container() {
         json["Container"] = json!("");
-        json["ContainerConfig"] = json!({});
-        fill_old_config(&mut json["ContainerConfig"]);
     }
+    // API 1.45 left it out, but docker-compose 1.29, which Debian still has, reads it whatever version it negotiates.
+    json["ContainerConfig"] = json!({});
+    fill_old_config(&mut json["ContainerConfig"]);
     json
 }
 
