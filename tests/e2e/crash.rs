@@ -10,6 +10,7 @@ pub const CASES: &[Test] = &[
     Test::both("crash::daemon_killed_at_every_step_of_a_start", daemon_killed_at_every_step_of_a_start)
         .with_vms(2),
     Test::both("crash::shim_killed", shim_killed),
+    Test::both("crash::records_of_another_build", records_of_another_build),
     Test::both("crash::nothing_is_left", nothing_is_left),
     Test::both("crash::daemon_stopped_and_started", daemon_stopped_and_started),
     Test::engine("crash::two_daemons_side_by_side", two_daemons_side_by_side),
@@ -67,6 +68,60 @@ fn daemon_killed(case: &Case) -> Result<()> {
     // It can be reached as before.
     check_eq!(daemon.docker(&["exec", "stays", "echo", "reached"]).ok()?, "reached");
     daemon.docker(&["rm", "-f", "stays", "ends"]).ok()?;
+    daemon.remove_everything()
+}
+
+/// What cannot be read is named, harms nobody else, keeps what it names, and can be removed.
+fn records_of_another_build(case: &Case) -> Result<()> {
+    // No template is being made when the daemon is killed.
+    let daemon = Daemon::start(case.host, "records", &["--vm-start=boot"])?;
+    daemon.install_nanoserver()?;
+    let isolation = case.isolation();
+    for (name, volume) in [("old", "held:/v"), ("new", "other:/v")] {
+        let args = ["run", "-d", "--name", name, &isolation, "-v", volume, "nanoserver", "sleep", "1000"];
+        daemon.docker(&args).ok()?;
+    }
+    daemon.docker(&["network", "create", "strange"]).ok()?;
+    let pid = daemon.inspect("old")?["State"]["Pid"].as_u64().context("no PID")?;
+    daemon.kill()?;
+    let database = daemon.data_root().join("cofferdam.db").display().to_string();
+    let rewrite = |table: &str, name: &str, from: &str, to: &str| {
+        let script = "import sqlite3, sys; database = sqlite3.connect(sys.argv[1]); \
+            sql = f'update {sys.argv[2]} set spec = replace(spec, ?, ?) where name = ?'; \
+            assert database.execute(sql, (sys.argv[4], sys.argv[5], sys.argv[3])).rowcount == 1; database.commit()";
+        Invocation::new("python3", &["-c", script, &database, table, name, from, to]).ok()
+    };
+    let strange = r#"{"unknown" "#;
+    rewrite("container", "old", "{", strange)?;
+    rewrite("network", "strange", "{", strange)?;
+    daemon.launch(&[])?;
+
+    check_eq!(daemon.docker(&["exec", "new", "echo", "reached"]).ok()?, "reached");
+    for args in [["inspect", "--type=container", "old"].as_slice(), &["start", "old"], &["rm", "old"]] {
+        let error = daemon.docker(args).fails(1)?;
+        check!(error.contains("the record of container old (") && error.contains("another build"), "{error}");
+    }
+    check!(daemon.log().contains("the record of network strange"), "the network is not named");
+    let create = daemon.docker(&["create", "--name", "old", &isolation, "nanoserver", "true"]).fails(1)?;
+    check!(create.contains("already in use"), "{create}");
+    let error = daemon.docker(&["volume", "rm", "held"]).fails(1)?;
+    check!(error.contains("volume is in use"), "{error}");
+    // What has ended, and nobody has asked for its status yet, has no program.
+    let runs = || std::fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+    check!(runs(), "it was ended with its daemon's build");
+
+    daemon.docker(&["rm", "-f", "old"]).ok()?;
+    check!(!runs(), "it is removed and runs");
+    daemon.docker(&["volume", "rm", "held"]).ok()?;
+    daemon.docker(&["run", "--rm", "--name", "old", &isolation, "nanoserver", "true"]).ok()?;
+    daemon.docker(&["rm", "-f", "new"]).ok()?;
+    // Nothing of the network was touched: the build that can read it has it as it was.
+    daemon.kill()?;
+    rewrite("network", "strange", strange, "{")?;
+    daemon.launch(&[])?;
+    let args = ["run", "--rm", &isolation, "--network", "strange", "nanoserver", "true"];
+    daemon.docker(&args).ok()?;
+    daemon.docker(&["network", "rm", "strange"]).ok()?;
     daemon.remove_everything()
 }
 

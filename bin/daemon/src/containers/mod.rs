@@ -52,6 +52,7 @@ mod spec;
 mod start;
 pub mod stats;
 pub mod top;
+pub mod unreadable;
 mod update;
 mod users;
 mod volumes;

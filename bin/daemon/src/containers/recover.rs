@@ -27,6 +27,7 @@ use super::config::lenient;
 use super::health::{Check, Health};
 use super::record::{Record, Status};
 use super::shim::{Phase, Shim, TaskState};
+use super::unreadable::Unreadable;
 use super::{Container, convert, lifecycle, remove, restart, start};
 use crate::engine::Shared;
 use crate::error::chain;
@@ -74,7 +75,9 @@ async fn recover_one(engine: Shared, row: ContainerRow) {
     let (record, status) = match read() {
         Ok(read) => read,
         Err(error) => {
-            tracing::error!(%id, "unreadable record, left alone: {error}");
+            let unreadable = Unreadable::new(row, &error);
+            tracing::error!("{}", unreadable.error().message);
+            engine.containers.add_unreadable(unreadable);
             return;
         }
     };

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use cofferdam_model::State;
+use cofferdam_model::{ContainerId, State};
 use tokio_util::task::TaskTracker;
 
 use super::Container;
+use super::unreadable::Unreadable;
 use crate::error::{ApiError, ApiResult};
 
 /// All containers of the daemon that are not gone.
 #[derive(Default)]
 pub struct Containers {
     present: RwLock<BTreeMap<String, Arc<Container>>>,
+    unreadable: RwLock<Vec<Unreadable>>,
     /// Removals whose clients have their answer already.
     removals: TaskTracker,
 }
@@ -47,7 +49,12 @@ impl Containers {
         if let Some(container) = map.values().find(|container| container.name() == name) {
             return Ok(Arc::clone(container));
         }
-        let unknown = || ApiError::not_found(format!("No such container: {reference}"));
+        let unknown = || {
+            self.unreadable(reference).map_or_else(
+                || ApiError::not_found(format!("No such container: {reference}")),
+                |unreadable| unreadable.error(),
+            )
+        };
         if reference.is_empty() {
             return Err(unknown());
         }
@@ -59,6 +66,28 @@ impl Containers {
             }
             (None, _) => Err(unknown()),
         }
+    }
+
+    /// One that is on record, but cannot be read.
+    pub fn unreadable(&self, reference: &str) -> Option<Unreadable> {
+        let all = self.unreadable.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|unreadable| unreadable.is(reference)).cloned()
+    }
+
+    /// The IDs of unreadable ones whose records have this word.
+    pub fn unreadable_naming(&self, word: &str) -> Vec<String> {
+        let all = self.unreadable.read().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter(|unreadable| unreadable.names(word)).map(|one| one.id.to_string()).collect()
+    }
+
+    /// Adds one that cannot be read.
+    pub(super) fn add_unreadable(&self, unreadable: Unreadable) {
+        self.unreadable.write().unwrap_or_else(PoisonError::into_inner).push(unreadable);
+    }
+
+    /// Takes one out that could not be read.
+    pub(super) fn forget_unreadable(&self, id: &ContainerId) {
+        self.unreadable.write().unwrap_or_else(PoisonError::into_inner).retain(|one| one.id != *id);
     }
 
     /// Adds one.

@@ -66,16 +66,28 @@ pub struct Networks {
 impl Networks {
     /// Makes everything on record, and removes what is on the host without a record. Blocking.
     pub fn open(instance: &Instance, store: &Store) -> anyhow::Result<Self> {
-        let mut all = Vec::new();
+        let (mut all, mut unreadable) = (Vec::new(), false);
         for row in store.networks()? {
-            let network = Network::from_row(row)?;
+            let name = row.name.clone();
+            let network = match Network::from_row(row) {
+                Ok(network) => network,
+                Err(error) => {
+                    tracing::error!(
+                        "the record of network {name} is of another build of Cofferdam, and this one cannot read it \
+                         ({error}): it is left alone; start that build again"
+                    );
+                    unreadable = true;
+                    continue;
+                }
+            };
             if !network.problem.is_empty() {
                 tracing::warn!("network {}: {}", network.name, network.problem);
             }
             all.push(Arc::new(network));
         }
         for bridge in cofferdam_net::bridges(&prefix(instance)).unwrap_or_default() {
-            if !all.iter().any(|network| network.spec.bridge == bridge) {
+            // It may be the unreadable one's.
+            if !unreadable && !all.iter().any(|network| network.spec.bridge == bridge) {
                 tracing::info!("removing the bridge {bridge}, which belongs to no network");
                 take_down(&bridge, &table(instance, &bridge));
             }

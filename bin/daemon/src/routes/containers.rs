@@ -15,7 +15,9 @@ use serde_json::{Value, json};
 
 use super::containers_streams;
 use crate::containers::config::{CreateRequest, HostConfig, lenient};
-use crate::containers::{Container, convert, create, inspect, lifecycle, list, prune, remove, stats, top};
+use crate::containers::{
+    Container, convert, create, inspect, lifecycle, list, prune, remove, stats, top, unreadable,
+};
 use crate::engine::Shared;
 use crate::error::{ApiError, ApiResult, chain};
 use crate::server::{JsonBody, JsonLines, Params, json_lines};
@@ -97,6 +99,12 @@ async fn prune_all(State(engine): State<Shared>, params: Params) -> ApiResult<Js
 async fn remove_one(State(engine): State<Shared>, Path(id): Path<String>, params: Params) -> ApiResult {
     if params.flag("link") {
         return Err(later("removing links", "the networks issue"));
+    }
+    if params.flag("force")
+        && let Some(found) = engine.containers.unreadable(&id)
+    {
+        unreadable::remove(&engine, found).await?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let container = engine.containers.find(&id)?;
     remove::remove_container(&engine, &container, params.flag("force"), params.flag("v")).await?;

@@ -177,7 +177,9 @@ impl Volumes {
 /// The IDs of the containers that a volume belongs to.
 pub fn users(engine: &Engine, name: &str) -> Vec<String> {
     let uses = |container: &Arc<Container>| container.record().mounts.iter().any(|mount| mount.name == name);
-    engine.containers.all().iter().filter(|c| uses(c)).map(|c| c.id.to_string()).collect()
+    let all = engine.containers.all();
+    let known = all.iter().filter(|container| uses(container)).map(|container| container.id.to_string());
+    known.chain(engine.containers.unreadable_naming(name)).collect()
 }
 
 /// Removes a volume that nobody uses. `force` makes no error of one that does not exist.

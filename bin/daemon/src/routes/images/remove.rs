@@ -47,13 +47,13 @@ pub async fn prune(State(engine): State<Shared>, params: Params) -> ApiResult {
     Ok(Json(json!({ "ImagesDeleted": deleted, "SpaceReclaimed": pruned.reclaimed })).into_response())
 }
 
-/// The containers that use an image.
+/// The containers that use an image. One that cannot be read may be running.
 fn users(engine: &Engine, id: &Digest) -> Vec<ContainerUse> {
-    let containers = engine.containers.using_image(&id.to_string());
-    containers
-        .into_iter()
-        .map(|(container, running)| ContainerUse { id: container.id.to_string(), running })
-        .collect()
+    let id = id.to_string();
+    let containers = engine.containers.using_image(&id).into_iter();
+    let known = containers.map(|(container, running)| ContainerUse { id: container.id.to_string(), running });
+    let unreadable = engine.containers.unreadable_naming(&id).into_iter();
+    known.chain(unreadable.map(|id| ContainerUse { id, running: true })).collect()
 }
 
 fn items(removed: &[Removed]) -> Vec<Value> {
