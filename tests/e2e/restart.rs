@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cofferdam_tests::{Case, Daemon, Test, check, check_eq, eventually};
+use cofferdam_tests::{Case, Daemon, Level, Test, check, check_eq, eventually};
 use serde_json::Value;
 
 use crate::lifecycle::unix_now;
 
 pub const CASES: &[Test] = &[
     Test::both("restart::policies", policies),
+    Test::only(&[Level::Process], "restart::stopped_at_any_moment", stopped_at_any_moment),
     Test::both("restart::delays_double", delays_double),
     Test::both("restart::daemon_gone_and_back", daemon_gone_and_back).with_vms(2),
     Test::both("restart::stop_signals", stop_signals),
@@ -74,6 +75,32 @@ fn policies(case: &Case) -> Result<()> {
     case.docker(&["update", "--restart=no", &name])?.ok()?;
     let seen = becomes(case, &name, |seen| seen["State"]["Status"] == "exited")?;
     check_eq!(seen["State"]["ExitCode"], 1);
+    Ok(())
+}
+
+/// What is stopped, killed or removed stays so, whether that finds a run, an end, a wait, or what lies between.
+fn stopped_at_any_moment(case: &Case) -> Result<()> {
+    let mut rest = Vec::new();
+    for moment in 0..24 {
+        // The first runs end at once, and restarts come after 100 and 200 ms: some of these moments are theirs.
+        let name = case.detached(&format!("s{moment}"), &["--restart=always", "nanoserver", "true"])?;
+        std::thread::sleep(Duration::from_millis(moment * 17));
+        let end: &[&str] = [&["rm", "-f"][..], &["stop"], &["kill"]][rest.len() % 3];
+        case.docker(&[end, &[&name]].concat())?.ok()?;
+        rest.push((moment, name));
+    }
+    let mut counts = Vec::new();
+    for (moment, name) in rest.iter().filter(|(moment, _)| moment % 3 != 0) {
+        let seen = case.inspect(name)?;
+        check_eq!(seen["State"]["Status"], "exited", "{name}, after {} ms", moment * 17);
+        counts.push((name, seen["RestartCount"].clone()));
+    }
+    // Longer than any delay that they had.
+    std::thread::sleep(Duration::from_millis(2000));
+    for (name, count) in counts {
+        let seen = case.inspect(name)?;
+        check_eq!((&seen["State"]["Status"], &seen["RestartCount"]), (&"exited".into(), &count), "{name}");
+    }
     Ok(())
 }
 

@@ -30,6 +30,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("docker-compose", "drives the engine in the tests"),
     ("python3-docker", "drives the engine in the tests"),
     ("python3-websocket", "how it attaches in the tests"),
+    ("curl", "asks published ports in the tests"),
     ("ca-certificates", "TLS registries"),
 ];
 

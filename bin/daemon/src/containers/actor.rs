@@ -28,7 +28,8 @@ pub const LOST: i32 = 255;
 pub enum Command {
     /// Runs it. `true` when it did not run before.
     Start(oneshot::Sender<ApiResult<bool>>),
-    /// Sends a signal; `by_hand` says that it is meant to end the container for good.
+    /// Sends a signal; `by_hand` says that it is meant to end the container for good, so that one between two runs does
+    /// not run again.
     Signal {
         /// The signal.
         signal: u32,
@@ -39,8 +40,6 @@ pub enum Command {
     },
     /// Starts it again for its restart policy, which counts how often.
     Restart(oneshot::Sender<ApiResult<()>>),
-    /// Ends the wait for a restart. `true` when there was one.
-    CancelRestart(oneshot::Sender<ApiResult<bool>>),
     /// Freezes it.
     Pause(oneshot::Sender<ApiResult<()>>),
     /// Thaws it.
@@ -174,9 +173,6 @@ impl Actor {
             Command::Restart(reply) => {
                 self.restart().await;
                 let _ = reply.send(Ok(()));
-            }
-            Command::CancelRestart(reply) => {
-                let _ = reply.send(self.cancel_restart());
             }
             Command::Pause(reply) => {
                 let _ = reply.send(self.pause().await);
@@ -426,6 +422,10 @@ impl Actor {
     }
 
     async fn signal(&mut self, signal: u32, by_hand: bool) -> ApiResult<()> {
+        // Decided here, where no run begins or ends meanwhile: whoever asked saw it a moment ago, in another state perhaps.
+        if by_hand && self.cancel_restart()? {
+            return Ok(());
+        }
         let shim = self.container.running_shim()?;
         if by_hand && !self.container.status().stopped_by_hand {
             self.record(Status { stopped_by_hand: true, ..self.status() })?;

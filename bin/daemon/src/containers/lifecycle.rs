@@ -36,12 +36,7 @@ pub async fn stop(
         Some(text) => parse_signal(text)?,
         None => signals::parse(&record.config.stop_signal).unwrap_or(signals::TERM),
     };
-    let status = container.status();
-    if status.restarting && container.ask(Command::CancelRestart).await? {
-        engine.events.publish(container.event("stop"));
-        return Ok(true);
-    }
-    if !status.state.is_live() && status.state != State::Starting {
+    if !can_end(container) {
         return Ok(false);
     }
     let seconds = timeout.or(record.config.stop_timeout).unwrap_or(STOP_SECONDS);
@@ -84,11 +79,7 @@ pub async fn kill(container: &Container, reference: &str, signal: Option<&str>) 
         message: format!("cannot kill container: {reference}: {}", error.message),
         ..error
     };
-    let status = container.status();
-    if status.restarting && signal == signals::KILL && container.ask(Command::CancelRestart).await? {
-        return Ok(());
-    }
-    if !status.state.is_live() && status.state != State::Starting {
+    if !can_end(container) {
         return Err(not_running(container.not_running()));
     }
     let stop_signal = signals::parse(&container.record().config.stop_signal).unwrap_or(signals::TERM);
@@ -102,15 +93,14 @@ pub async fn kill(container: &Container, reference: &str, signal: Option<&str>) 
     Ok(())
 }
 
-/// Kills it before it is removed by force.
-pub(super) async fn kill_for_removal(container: &Container) -> ApiResult<()> {
-    if container.status().restarting && container.ask(Command::CancelRestart).await? {
-        return Ok(());
-    }
-    end(container).await
+/// Whether there is a run to be ended, or one to come by its restart policy.
+fn can_end(container: &Container) -> bool {
+    let status = container.status();
+    status.is_running() || status.state == State::Starting
 }
 
-async fn end(container: &Container) -> ApiResult<()> {
+/// Kills it, and waits for its end.
+pub(super) async fn end(container: &Container) -> ApiResult<()> {
     match send(container, signals::KILL, true).await {
         Err(_) if !container.status().state.is_live() => return Ok(()),
         result => result?,

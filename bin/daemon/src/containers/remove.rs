@@ -38,7 +38,7 @@ pub async fn remove_container(
                 container.name()
             )));
         }
-        lifecycle::kill_for_removal(container).await?;
+        lifecycle::end(container).await?;
         if container.record().host.auto_remove {
             // Its exit removes it.
             let mut watch = container.watch();
