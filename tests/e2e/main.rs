@@ -15,6 +15,7 @@ mod connect;
 mod convert;
 mod copy;
 mod crash;
+mod documents;
 mod exec;
 mod health;
 mod image;
@@ -68,6 +69,7 @@ const TABLE: &[&[Test]] = &[
     commit::CASES,
     compute::CASES,
     cmdlets::CASES,
+    documents::CASES,
     conformance::CASES,
     connect::CASES,
     convert::CASES,

@@ -8,6 +8,7 @@ mod bench;
 mod cpu;
 mod debian;
 mod demo;
+mod docs;
 mod fuzz;
 mod guest;
 mod host;
@@ -57,6 +58,8 @@ enum Task {
     Packages,
     /// Fetch Docker's published schema of its API, which the end-to-end table holds the daemon against
     Schema,
+    /// Write what is generated: docs/transcripts.md
+    Docs(docs::Options),
     /// Run the fuzz targets for a while (needs cargo-fuzz and a nightly toolchain)
     Fuzz(fuzz::Options),
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Task::Install(options) => done(install::install(&options)),
         Task::Packages => done(packages::install()),
         Task::Schema => done(schema::fetch()),
+        Task::Docs(options) => done(docs::docs(&options)),
         Task::Fuzz(options) => done(fuzz::fuzz(&options)),
     };
     match outcome {
