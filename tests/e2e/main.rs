@@ -15,6 +15,7 @@ mod connect;
 mod convert;
 mod copy;
 mod crash;
+mod docker_cli;
 mod documents;
 mod exec;
 mod health;
@@ -49,6 +50,7 @@ const TABLE: &[&[Test]] = &[
     run::CASES,
     lifecycle::CASES,
     restart::CASES,
+    docker_cli::CASES,
     exec::CASES,
     health::CASES,
     logs::CASES,
