@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use cofferdam_tests::{Case, Level, Pty, Test, check, check_eq, eventually};
+use cofferdam_tests::{Case, Invocation, Level, Pty, Test, check, check_eq, eventually};
 use serde_json::{Value, json};
 
 pub const CASES: &[Test] = &[
@@ -11,6 +11,7 @@ pub const CASES: &[Test] = &[
     Test::engine("cmdlets::images_and_switches", images),
     Test::both("cmdlets::documents", documents),
     Test::only(&[Level::Process], "cmdlets::on_a_terminal", on_a_terminal),
+    Test::both("cmdlets::powershell_module", powershell_module),
 ];
 
 /// The objects that a cmdlet gives.
@@ -246,5 +247,47 @@ fn on_a_terminal(case: &Case) -> Result<()> {
     prompted(&terminal, before.saturating_sub(1))?;
     terminal.send("exit 5\r")?;
     check_eq!(terminal.finish()?, 5);
+    Ok(())
+}
+
+/// The module for PowerShell: how it calls the engine, and, where PowerShell and Pester are, its own tests.
+fn powershell_module(case: &Case) -> Result<()> {
+    let daemon = case.daemon()?;
+    let answer = case
+        .cofferdam(&["cmdlet", "Get-ContainerImage", "--json", "-"])?
+        .stdin("{\"Name\":[\"nano*\"]}\n")
+        .ok()?;
+    let line: Value = serde_json::from_str(answer.lines().next().context("an image")?)?;
+    check_eq!((&line["Type"], &line["Object"]["Name"]), (&json!("ContainerImage"), &json!("nanoserver")));
+
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/../powershell/Cofferdam/tests");
+    let script = format!(
+        "if (-not (Get-Module -ListAvailable Pester | Where-Object Version -ge 5.0)) {{ exit 42 }}; \
+         exit (Invoke-Pester -Path '{tests}' -PassThru -Output Detailed).FailedCount"
+    );
+    let path = std::env::var("PATH").unwrap_or_default();
+    let own = case.host.binary("cofferdam");
+    let own = own.parent().context("a directory")?.display();
+    let pester = Invocation::new("pwsh", &["-NoProfile", "-NonInteractive", "-Command", &script])
+        .env("PATH", format!("{own}:{path}"))
+        .env("COFFERDAM_HOST", format!("unix://{}", daemon.socket().display()))
+        .env("COFFERDAM_RUNTIME", runtime(case))
+        .limit(Duration::from_secs(600));
+    let missing = |what: &str| {
+        println!("not run for want of {what}: the Pester tests of powershell/Cofferdam ({})", runtime(case))
+    };
+    let ran = match pester.spawn() {
+        Ok(ran) => ran.finish(Duration::from_secs(600))?,
+        // It is in no package of Debian, so nobody has to have it.
+        Err(_) => {
+            missing("pwsh");
+            return Ok(());
+        }
+    };
+    if ran.code == 42 {
+        missing("Pester 5");
+        return Ok(());
+    }
+    check!(ran.code == 0, "{}{}", ran.stdout, ran.stderr);
     Ok(())
 }

@@ -42,6 +42,11 @@ pub fn install(options: &Options) -> Result<()> {
     for name in ["vmlinuz", "initrd.img", "release"] {
         place(&target().join("guest").join(name), &library.join("guest").join(name), 0o644)?;
     }
+    let module = "powershell/Cofferdam";
+    for name in ["Cofferdam.psd1", "Cofferdam.psm1", "Cofferdam.format.ps1xml", "Proxies.psm1"] {
+        let place_of = options.prefix.join("share/cofferdam").join(module).join(name);
+        place(&root().join(module).join(name), &under(&place_of), 0o644)?;
+    }
     let unit = root().join("packaging/cofferdam.service");
     place(&unit, &under(&options.prefix.join("lib/systemd/system/cofferdam.service")), 0o644)?;
     println!("\nsystemctl daemon-reload && systemctl enable --now cofferdam    # or run cofferdamd by hand");

@@ -58,7 +58,7 @@ enum Task {
     Packages,
     /// Fetch Docker's published schema of its API, which the end-to-end table holds the daemon against
     Schema,
-    /// Write what is generated: docs/transcripts.md
+    /// Write what is generated: docs/cmdlets.md, powershell/Cofferdam and docs/transcripts.md
     Docs(docs::Options),
     /// Run the fuzz targets for a while (needs cargo-fuzz and a nightly toolchain)
     Fuzz(fuzz::Options),
