@@ -43,6 +43,7 @@ fn addresses(seen: &Value) -> Value {
 }
 
 fn nothing_is_lost(case: &Case) -> Result<()> {
+    case.host.offers(Level::Hyperv)?;
     let (to, network, volume) = (other(case), case.name("net"), case.name("volume"));
     let program = case.static_program("tree", include_str!("convert/tree.c"))?;
     case.docker(&["network", "create", &network])?.ok()?;
@@ -146,6 +147,7 @@ fn refused_before_anything_moves(case: &Case) -> Result<()> {
 
 /// Back and forth, with changes in between; `COFFERDAM_CONVERSIONS` says how often: 4 times when it does not.
 fn many_times_with_changes(case: &Case) -> Result<()> {
+    case.host.offers(Level::Hyperv)?;
     let times = std::env::var("COFFERDAM_CONVERSIONS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     let program = case.static_program("tree", include_str!("convert/tree.c"))?;
     let bind = format!("{}:/program:ro", program.display());

@@ -112,6 +112,9 @@ impl Host {
             return Ok(());
         }
         let found = self.hyperv.get_or_init(|| {
+            if std::env::var("COFFERDAM_LEVELS").is_ok_and(|levels| levels == Level::Process.as_str()) {
+                return Err("COFFERDAM_LEVELS is process alone: VMs are too slow here".to_owned());
+            }
             if which("qemu-system-x86_64").is_none() {
                 return Err("no qemu-system-x86_64 in PATH".to_owned());
             }

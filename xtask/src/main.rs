@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         Task::Guest { args } => done(packages::install().and_then(|()| guest::guest(args))),
         Task::Install(options) => done(install::install(&options)),
         Task::Packages => done(packages::install()),
-        Task::Schema => done(schema::fetch()),
+        Task::Schema => done(schema::fetch().map(drop)),
         Task::Docs(options) => done(docs::docs(&options)),
         Task::Fuzz(options) => done(fuzz::fuzz(&options)),
     };

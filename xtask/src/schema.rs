@@ -2,6 +2,7 @@
 //! this repository. The end-to-end table holds the daemon against it.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -13,12 +14,12 @@ const PACKAGE: &str = "golang-github-docker-docker-dev";
 /// Where it is in there.
 const FILE: &str = "usr/share/gocode/src/github.com/docker/docker/api/swagger.yaml";
 
-/// Fetches it unless it is there.
-pub fn fetch() -> Result<()> {
+/// Where it is; fetched unless it is there.
+pub fn fetch() -> Result<PathBuf> {
     let directory = target().join("api-schema");
     let place = directory.join("swagger.yaml");
     if place.is_file() {
-        return Ok(());
+        return Ok(place);
     }
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     let scratch = tempfile::tempdir_in(&directory)?;
@@ -30,5 +31,6 @@ pub fn fetch() -> Result<()> {
     let unpacked = scratch.path().join("root");
     run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
     // Renamed when it is whole.
-    fs::rename(unpacked.join(FILE), &place).with_context(|| format!("{PACKAGE} has no {FILE}"))
+    fs::rename(unpacked.join(FILE), &place).with_context(|| format!("{PACKAGE} has no {FILE}"))?;
+    Ok(place)
 }

@@ -12,7 +12,7 @@ use crate::{demo, guest, host, licences, packages, schema};
 /// `cargo xtask test`
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only these steps: format, lint, licences, build, unit, e2e, demo (repeatable)
+    /// Only these steps: format, lint, licences, build, unit, e2e, host, demo (repeatable)
     #[arg(long = "step", value_name = "STEP")]
     steps: Vec<Step>,
     /// Only end-to-end cases whose name contains this
@@ -53,13 +53,23 @@ enum Step {
     Unit,
     /// The end-to-end table
     E2e,
+    /// A few cases of it on a host with control groups of version 2, in a VM
+    Host,
     /// The demonstration
     Demo,
 }
 
 impl Step {
-    const ALL: [Self; 7] =
-        [Self::Format, Self::Lint, Self::Licences, Self::Build, Self::Unit, Self::E2e, Self::Demo];
+    const ALL: [Self; 8] = [
+        Self::Format,
+        Self::Lint,
+        Self::Licences,
+        Self::Build,
+        Self::Unit,
+        Self::E2e,
+        Self::Host,
+        Self::Demo,
+    ];
 
     fn title(self) -> &'static str {
         match self {
@@ -69,6 +79,7 @@ impl Step {
             Self::Build => "guest and release build",
             Self::Unit => "unit tests",
             Self::E2e => "end-to-end table",
+            Self::Host => "control groups of version 2",
             Self::Demo => "demonstration",
         }
     }
@@ -95,6 +106,7 @@ impl Step {
                 Some(kind) => host::end_to_end(kind, options.cases()),
                 None => end_to_end(options),
             },
+            Self::Host => host::smoke(),
             Self::Demo => demo::as_test(),
         }
     }

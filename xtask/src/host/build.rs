@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::packages;
 use crate::project::{cargo, release, run, target, which};
+use crate::schema;
 
 const INIT: &str = include_str!("init.sh");
 
@@ -33,7 +34,7 @@ pub fn disk(directory: &Path, table: &Table) -> Result<PathBuf> {
     if tree.exists() {
         fs::remove_dir_all(&tree).with_context(|| tree.display().to_string())?;
     }
-    for name in ["bin", "guest"] {
+    for name in ["bin", "guest", "clients"] {
         fs::create_dir_all(tree.join(name)).with_context(|| tree.display().to_string())?;
     }
     for name in PROGRAMS {
@@ -45,7 +46,8 @@ pub fn disk(directory: &Path, table: &Table) -> Result<PathBuf> {
     put(&table_program()?, &tree.join("e2e"))?;
     let old = packages::docker_cli()?;
     put(&old, &tree.join("docker-20"))?;
-    put(&which("docker").unwrap_or(old), &tree.join("docker"))?;
+    put(&which("docker").unwrap_or(old), &tree.join("clients/docker"))?;
+    put(&schema::fetch()?, &tree.join("swagger.yaml"))?;
     script(&tree.join("init"), INIT)?;
     script(&tree.join("run"), &command(table))?;
     let disk = directory.join("build.img");
@@ -73,8 +75,11 @@ fn command(table: &Table) -> String {
     let mut lines = vec!["#!/bin/sh".to_owned()];
     let paths = [
         ("COFFERDAM_BIN", "/build/bin"),
-        ("COFFERDAM_DOCKER", "/build/docker"),
+        ("COFFERDAM_DOCKER", "/build/clients/docker"),
         ("COFFERDAM_DOCKER_20", "/build/docker-20"),
+        ("COFFERDAM_API_SCHEMA", "/build/swagger.yaml"),
+        // docker-compose calls it by its name.
+        ("PATH", "/build/clients:$PATH"),
     ];
     lines.extend(paths.iter().map(|(key, value)| format!("export {key}={value}")));
     lines.extend(table.environment.iter().map(|(key, value)| format!("export {key}={}", quoted(value))));
